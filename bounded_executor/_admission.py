@@ -1,0 +1,42 @@
+"""Tells the callers that must never block: done-callbacks, and coroutines.
+
+A coroutine that waits for a slot stops the event loop, and with it perhaps the very code that
+would let a slot become free. So such a caller is admitted above the bound. A plain function that
+happens to run while a loop is running, such as a notebook cell, blocks like everybody else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import FrameType
+
+from ._delivery import delivering
+
+__all__ = ["must_not_block"]
+
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+
+def must_not_block(frame: FrameType | None) -> str | None:
+    """Say why the code running in ``frame`` must not be blocked; None when it may be."""
+    if delivering():
+        return "a done-callback"
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or frame is None:
+        return None
+    try:
+        asyncio.get_running_loop()
+    except (RuntimeError, AttributeError):
+        return None
+    while frame.f_code.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"):
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    code = frame.f_code
+    if code.co_flags & _ASYNC:
+        return f"the coroutine {code.co_name}"
+    # A loop written in C has no frame of its own; then this is the function that called it.
+    if code.co_name == "run_in_executor" or "run_in_executor" in code.co_names:
+        return "run_in_executor"
+    return None

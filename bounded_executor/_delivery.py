@@ -1,0 +1,114 @@
+"""The thread that resolves futures: it unpickles outcomes and runs done-callbacks.
+
+It is apart from the one that frees slots, so that neither a slow callback nor one that waits for
+a lock can hold a slot back. It runs user code and therefore holds no lock while it does.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+from concurrent.futures import Future, InvalidStateError
+from queue import SimpleQueue
+from typing import Any
+
+from . import _pickling
+from ._ledger import Ledger
+
+__all__ = ["Delivery", "delivering", "load_outcome"]
+
+_log = logging.getLogger("bounded_executor")
+_local = threading.local()
+
+
+def delivering() -> bool:
+    """Whether this thread is one that runs done-callbacks of any executor of this package."""
+    return getattr(_local, "delivering", False)
+
+
+def load_outcome(ok: bool, body: bytes | bytearray) -> Any:
+    """Return the result of a task, or raise its error."""
+    if ok:
+        return pickle.loads(body)
+    error = _pickling.load_error(body)
+    try:
+        raise error
+    finally:
+        del error
+
+
+class Delivery:
+    """Resolves futures one after the other, in the order in which their outcomes arrived.
+
+    Args:
+        ledger: told of every outcome whose callbacks have completed.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._queue: SimpleQueue[tuple[Future[Any], bool | None, Any] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread; called once, before the first outcome."""
+        self._thread = threading.Thread(target=self._run, name="bounded-callbacks", daemon=True)
+        self._thread.start()
+
+    def put(self, future: Future[Any], ok: bool, body: bytes | bytearray) -> None:
+        """Hand over an outcome as it came from the child."""
+        self._queue.put((future, ok, body))
+
+    def put_error(self, future: Future[Any], error: BaseException) -> None:
+        """Hand over an error that did not come from the task."""
+        self._queue.put((future, None, error))
+
+    def stop(self) -> None:
+        """End the thread once everything that was handed over is delivered."""
+        self._queue.put(None)
+
+    def is_current(self) -> bool:
+        """Whether the caller is a done-callback that this thread runs."""
+        return self._thread is threading.current_thread()
+
+    def join(self) -> None:
+        """Wait for the end of the thread; not for its own callbacks to call."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        _local.delivering = True
+        while True:
+            one = self._queue.get()
+            if one is None:
+                return
+            try:
+                self._resolve(*one)
+            except BaseException:
+                # A callback may even raise SystemExit; the others still want their outcomes.
+                _log.critical("a done-callback raised", exc_info=True)
+            finally:
+                del one
+                self._ledger.delivered()
+
+    def _resolve(self, future: Future[Any], ok: bool | None, body: Any) -> None:
+        error: BaseException | None = None
+        result: Any = None
+        try:
+            if ok is None:
+                error = body
+            elif ok:
+                result = pickle.loads(body)
+            else:
+                error = _pickling.load_error(body)
+        except BaseException as exc:
+            error = exc
+        try:
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+        except InvalidStateError:
+            _log.error("%r was resolved by somebody else", future)
+        finally:
+            del error, future

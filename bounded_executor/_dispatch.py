@@ -1,0 +1,344 @@
+"""From a submitted call to its future: the waiting queue, and what becomes of each outcome.
+
+    submit ──> waiting ──take──> backend ──outcome/lost──> sink ──> delivery thread ──> future
+                  │                                          └───> a map's own buffer
+                cancel
+
+The dispatcher knows no processes. A backend pulls: whenever it could keep another worker busy it
+calls :meth:`Dispatcher.take`, and later reports each item's end by :meth:`Dispatcher.outcome` or
+:meth:`Dispatcher.lost`. A piece of work is in exactly one place, the waiting queue or the backend,
+and whoever takes it out of there gives its slots back: that is what makes it exactly once.
+
+``_lock`` guards ``_waiting``, ``_state``, ``_error`` and the counters that several threads
+change. Nothing is done under it but moving work: no user code, no pickling, no other lock.
+A backend calls ``outcome`` and ``lost`` from one thread at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Protocol
+
+from ._delivery import Delivery
+from ._ledger import Ledger
+
+__all__ = ["BoundedFuture", "Dispatcher", "FutureSink", "Sink", "Work"]
+
+_ids = itertools.count(1)
+ErrorFactory = Callable[[], BaseException]
+
+
+class Sink(Protocol):
+    """Who waits for a piece of work. No method may block or run user code, except ``cancelled``."""
+
+    to_deliver: bool
+
+    def start(self) -> bool:
+        """Return whether the work is still wanted; asked once, as it is handed to a worker."""
+
+    def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
+        """Take the outcome of one item, still pickled."""
+
+    def fail(self, index: int, error: BaseException) -> None:
+        """Take an error that did not come from the task."""
+
+    def cancelled(self, work: Work) -> None:
+        """Learn that the work will never be started."""
+
+
+class Work:
+    """One call, or a chunk of a map's calls.
+
+    Attributes:
+        ident: number that an outcome is matched by.
+        name: the function's name, for messages.
+        body: pickle of ``(fn, args, kwargs)`` for a call, of ``fn`` for a chunk.
+        items: None for a call; one pickle of the arguments per item for a chunk.
+        sink: who waits for it.
+        first: the sink's index of the first item.
+        done: items whose outcome has arrived.
+    """
+
+    __slots__ = ("body", "done", "first", "ident", "items", "name", "sink")
+
+    def __init__(self, name: str, body: bytes, items: list[bytes] | None, sink: Sink, first: int = 0) -> None:
+        self.ident = next(_ids)
+        self.name = name
+        self.body = body
+        self.items = items
+        self.sink = sink
+        self.first = first
+        self.done = 0
+
+    @property
+    def count(self) -> int:
+        return 1 if self.items is None else len(self.items)
+
+    def rest(self, start: int) -> Work:
+        """Return the items from ``start`` on as work of their own, and keep those before."""
+        assert self.items is not None
+        rest = Work(self.name, self.body, self.items[start:], self.sink, self.first + start)
+        self.items = self.items[:start]
+        return rest
+
+
+class BoundedFuture(Future[Any]):
+    """A future whose ``cancel`` gives the slot back at once."""
+
+    _forget: Callable[[], None] | None = None
+
+    def cancel(self) -> bool:
+        """Cancel the call if no worker has been given it, like the standard library's futures."""
+        cancelled = super().cancel()
+        forget = self._forget
+        if cancelled and forget is not None:
+            forget()
+        return cancelled
+
+
+class FutureSink:
+    """Passes the outcome of a submitted call on to its future."""
+
+    to_deliver = True
+
+    def __init__(self, future: BoundedFuture, delivery: Delivery) -> None:
+        self._future = future
+        self._delivery = delivery
+        self._notified = False
+
+    def start(self) -> bool:
+        self._future._forget = None
+        self._notified = not self._future.set_running_or_notify_cancel()
+        return not self._notified
+
+    def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
+        self._delivery.put(self._future, ok, body)
+
+    def fail(self, index: int, error: BaseException) -> None:
+        self._delivery.put_error(self._future, error)
+
+    def cancelled(self, work: Work) -> None:
+        self._future._forget = None
+        # `cancel` has come first unless the executor does the cancelling; wait() and
+        # as_completed() learn of it from the second call.
+        if not self._notified and Future.cancel(self._future):
+            self._notified = True
+            self._future.set_running_or_notify_cancel()
+
+
+class Dispatcher:
+    """The queue between those who submit and the backend that runs the work.
+
+    Args:
+        ledger: the slots; every item of accepted work holds one until its outcome arrives.
+        delivery: the thread that resolves futures.
+
+    Attributes:
+        wake: tells the backend that :meth:`take` may return something now; set by the backend.
+    """
+
+    def __init__(self, ledger: Ledger, delivery: Delivery | None = None) -> None:
+        self.ledger = ledger
+        self.delivery = delivery or Delivery(ledger)
+        self.wake: Callable[[], None] = _nobody
+        self._lock = threading.Lock()
+        self._waiting: OrderedDict[int, Work] = OrderedDict()
+        self._waiting_items = 0
+        self._closed = False
+        self._drained = False
+        self._cancelling = False
+        self._error: ErrorFactory | None = None
+        self._submitted = 0
+        self._cancelled = 0
+        self.succeeded = 0
+        self.failed = 0
+
+    def submit(self, work: Work, *, after_close: bool = False) -> None:
+        """Accept work whose slots are held; on an error they are given back first.
+
+        Raises:
+            RuntimeError: the dispatcher is closed.
+            BaseException: the error it broke with.
+        """
+        with self._lock:
+            error = self._error
+            accepted = error is None and (after_close or not self._closed)
+            if accepted:
+                self._waiting[work.ident] = work
+                self._waiting_items += work.count
+                self._submitted += work.count
+        if not accepted:
+            self.ledger.finish(work.count)
+            raise error() if error is not None else shutdown_error()
+
+    def take(self, limit: int | None = None) -> Work | None:
+        """Return the next work to hand to a worker, None when nothing waits.
+
+        Args:
+            limit: items that the worker may run; longer work is split and its rest stays first.
+        """
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return None
+                ident, work = self._waiting.popitem(last=False)
+                if limit is not None and work.count > limit:
+                    rest = work.rest(limit)
+                    self._waiting[rest.ident] = rest
+                    self._waiting.move_to_end(rest.ident, last=False)
+                self._waiting_items -= work.count
+            if work.sink.start():
+                return work
+            self._drop(work)
+
+    def outcome(
+        self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray
+    ) -> None:
+        """Note that the next item of ``work`` has ended in a result or the task's own error."""
+        if index != work.done:
+            raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")
+        work.done += 1
+        if ok:
+            self.succeeded += 1
+        else:
+            self.failed += 1
+        self.ledger.finish(to_deliver=work.sink.to_deliver)
+        work.sink.outcome(work.first + index, ok, seconds, body)
+
+    def lost(self, work: Work, error: BaseException) -> None:
+        """Note that the worker died: its current item fails, those behind it go to the front."""
+        index = work.done
+        if work.items is not None and index + 1 < len(work.items):
+            rest = work.rest(index + 1)
+            with self._lock:
+                make = self._error
+                drop = self._cancelling and make is None
+                if make is None and not drop:
+                    self._waiting[rest.ident] = rest
+                    self._waiting.move_to_end(rest.ident, last=False)
+                    self._waiting_items += rest.count
+            if make is not None:
+                self._fail(rest, make)
+            elif drop:
+                self._drop(rest)
+        self.fail_item(work, index, error)
+
+    def discard(self, work: Work) -> bool:
+        """Take cancelled work out of the queue; False when a worker was given it already."""
+        with self._lock:
+            found = self._waiting.pop(work.ident, None)
+            if found is not None:
+                self._waiting_items -= work.count
+        if found is None:
+            return False
+        self._drop(work)
+        return True
+
+    def discard_sink(self, sink: Sink) -> None:
+        """Discard all waiting work of one sink."""
+        with self._lock:
+            mine = [work for work in self._waiting.values() if work.sink is sink]
+        for work in mine:
+            self.discard(work)
+
+    def close(self) -> None:
+        """Refuse new work and wake callers that wait for a slot; what waits is still run."""
+        with self._lock:
+            self._closed = True
+        self.ledger.close(shutdown_error)
+
+    def drain(self) -> None:
+        """Let the backend end once nothing waits any more; comes after :meth:`close`."""
+        self._drained = True
+
+    def cancel_waiting(self) -> None:
+        """Cancel all work that no worker has been given, and what a dying worker leaves undone."""
+        with self._lock:
+            self._cancelling = True
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    return
+                _, work = self._waiting.popitem(last=False)
+                self._waiting_items -= work.count
+            self._drop(work)
+
+    def break_(self, make_error: ErrorFactory) -> None:
+        """Fail all that waits, now and later, each with an error object of its own."""
+        with self._lock:
+            if self._error is not None:
+                return
+            self._error = make_error
+            works = list(self._waiting.values())
+            self._waiting.clear()
+            self._waiting_items = 0
+        self.ledger.close(make_error)
+        for work in works:
+            if work.sink.start():
+                self._fail(work, make_error)
+            else:
+                self._drop(work)
+
+    def check(self) -> None:
+        """Raise what :meth:`submit` would raise, if it would."""
+        if self._error is not None:
+            raise self._error()
+        if self._closed:
+            raise shutdown_error()
+
+    @property
+    def broken(self) -> bool:
+        return self._error is not None
+
+    @property
+    def closed(self) -> bool:
+        return self._closed or self._error is not None
+
+    @property
+    def drained(self) -> bool:
+        """Whether the backend may end as soon as nothing waits."""
+        return self._drained or self._error is not None
+
+    @property
+    def waiting(self) -> int:
+        """Items that no worker has been given."""
+        return self._waiting_items
+
+    @property
+    def waiting_works(self) -> int:
+        """Pieces of work that no worker has been given."""
+        return len(self._waiting)
+
+    def counters(self) -> tuple[int, int, int]:
+        """Return items submitted, waiting and cancelled, read in one moment."""
+        with self._lock:
+            return self._submitted, self._waiting_items, self._cancelled
+
+    def _drop(self, work: Work) -> None:
+        with self._lock:
+            self._cancelled += work.count
+        self.ledger.finish(work.count)
+        work.sink.cancelled(work)
+
+    def _fail(self, work: Work, make_error: ErrorFactory) -> None:
+        for index in range(work.count):
+            self.fail_item(work, index, make_error())
+
+    def fail_item(self, work: Work, index: int, error: BaseException) -> None:
+        """Note that an item ended in an error that is not its task's own."""
+        self.failed += 1
+        self.ledger.finish(to_deliver=work.sink.to_deliver)
+        work.sink.fail(work.first + index, error)
+
+
+def _nobody() -> None:
+    """Stand in for a backend until there is one."""
+
+
+def shutdown_error() -> RuntimeError:
+    """Return the standard library's error for work that comes too late."""
+    return RuntimeError("cannot schedule new futures after shutdown")

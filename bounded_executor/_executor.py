@@ -1,0 +1,447 @@
+"""The executor: what a user calls, and the order in which its parts start and end.
+
+The way of a task: :meth:`BoundedProcessPoolExecutor.submit` pickles the call, takes a slot from
+the ledger (``_ledger``) and puts the work into the dispatcher's queue (``_dispatch``). The thread
+of ``_workers`` takes it from there and sends it to a child (``_child``); when its outcome arrives
+the slot is given back, and the delivery thread (``_delivery``) resolves the future.
+
+:class:`_Core` is all of that without the object the user holds, so that an executor which is
+dropped without shutdown can be noticed. ``_Core._lock`` guards ``_started`` and ``_unbegun``;
+starting, which may wait for a process to be launched, has ``_starting`` to itself, and nothing
+else is ever done under that one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from types import FrameType, TracebackType
+from typing import Any
+
+from . import _loky, _pickling
+from ._admission import must_not_block
+from ._dispatch import BoundedFuture, Dispatcher, FutureSink, Work
+from ._ledger import Ledger
+from ._map import MapIterator, MapRun
+from ._params import Settings, check_count, check_seconds
+from ._session import Session
+from ._workers import Workers
+from .stats import ExecutorStats
+
+__all__ = ["BoundedProcessPoolExecutor"]
+
+_log = logging.getLogger("bounded_executor")
+
+# Executors that have started and not ended: what the end of the interpreter has to wait for.
+_running: set[_Core] = set()
+
+
+class _Core:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings.queue_size)
+        self.dispatcher = Dispatcher(self.ledger)
+        self.workers = Workers(self.dispatcher, settings, Session(settings))
+        self.dispatcher.wake = self.workers.wake
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._started = False
+        self._unbegun: set[MapRun] = set()
+
+    def start(self) -> None:
+        if self._started:
+            return
+        with self._starting:
+            if self._started:
+                return
+            self.workers.start()
+            self.dispatcher.delivery.start()
+            _loky.register_exit(_at_exit)
+            _running.add(self)
+            self._started = True
+
+    def add_map(self, run: MapRun) -> None:
+        with self._lock:
+            self._unbegun.add(run)
+
+    def begin_map(self, run: MapRun) -> None:
+        with self._lock:
+            self._unbegun.discard(run)
+
+    def shutdown(self, wait: bool, *, cancel: bool = False, run_maps: bool = False) -> None:
+        """End in order: no new tasks, maps that nobody began, what waits, what runs, processes."""
+        self.dispatcher.close()
+        error = None
+        try:
+            if run_maps:
+                error = self._run_maps()
+            if cancel:
+                self.dispatcher.cancel_waiting()
+            self.dispatcher.drain()
+            self.workers.wake()
+            if wait:
+                self._join()
+        except KeyboardInterrupt:
+            self.abort()
+            raise
+        if error is not None:
+            raise error
+
+    def abort(self) -> None:
+        """End now: cancel what waits, kill what runs, and wait for the processes to be gone."""
+        self.dispatcher.close()
+        self.dispatcher.cancel_waiting()
+        self.dispatcher.drain()
+        self.workers.kill(signal.SIGKILL)
+        self._join()
+
+    def abandon(self) -> None:
+        """The user's object is gone. Runs wherever the collector does, so it takes no lock."""
+        self.workers.note(self._close_abandoned)
+
+    def _close_abandoned(self) -> None:
+        with self._lock:
+            waits_for_exit = bool(self._unbegun)
+        if not waits_for_exit:
+            self.dispatcher.close()
+            self.dispatcher.drain()
+
+    def _join(self) -> None:
+        if not self._started:
+            self.workers.discard()
+            return
+        delivery = self.dispatcher.delivery
+        if delivery.is_current():
+            return
+        self.workers.ended.wait()
+        delivery.join()
+
+    def _run_maps(self) -> BaseException | None:
+        error = None
+        while True:
+            with self._lock:
+                if not self._unbegun:
+                    return error
+                run = self._unbegun.pop()
+            error = run.run_on() or error
+            kept = run.kept_bytes()
+            if kept and not run.dropped:
+                _log.info(
+                    "the results of a map that was not begun before the executor's shutdown are kept "
+                    "in memory until they are fetched: %d bytes so far",
+                    kept,
+                )
+
+
+def _at_exit() -> None:
+    for core in list(_running):
+        if not core.workers.ended.is_set():
+            try:
+                core.shutdown(True, run_maps=True)
+            except BaseException:
+                _log.critical("an executor could not be ended in order", exc_info=True)
+    _running.clear()
+
+
+class BoundedProcessPoolExecutor(Executor):
+    """A process pool that never holds more than ``queue_size`` unfinished tasks.
+
+    It takes the place of :class:`concurrent.futures.ProcessPoolExecutor`: same first parameters,
+    same methods, same errors. ``submit`` waits for a slot, so the producer is never further ahead
+    than the bound; worker processes are replaced after a number of tasks; a worker that dies
+    fails its own task only.
+
+    Args:
+        max_workers: int >= 1, tasks that run at once. Default: the number of CPUs this process
+            may use.
+        mp_context: a multiprocessing context, the name of a start method, or None for the
+            default: how the warm process is started that all others come from. ``"fork"`` is
+            taken as the default, because that process has to be a clean one.
+        initializer: callable run in every fresh worker process before its first task.
+        initargs: its arguments. Both are pickled by the constructor.
+        max_tasks_per_child: int >= 1, tasks a worker process runs before a fresh one, started
+            ahead, replaces it. None: no limit. A map's items count one each.
+        max_tasks_jitter: int >= 0; each process's own limit is ``max_tasks_per_child`` plus a
+            random number up to this one, so that not all are replaced in the same moment.
+        queue_size: int >= 1, tasks submitted and unfinished. Default
+            ``max(6 * max_workers, 512)``.
+        submit_timeout: seconds ``submit`` waits for a slot before it raises ``SubmitTimeout``.
+            None: no limit.
+        idle_timeout: seconds for which a clean process is kept for the next executor after this
+            one has been shut down. 0: everything has ended when ``shutdown`` returns.
+
+    Raises:
+        TypeError: a parameter is of the wrong type.
+        ValueError: a parameter is out of its range.
+
+    All methods may be called from any thread. An executor that a process inherited through
+    ``os.fork`` raises ``RuntimeError``.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        max_tasks_jitter: int = 0,
+        queue_size: int | None = None,
+        submit_timeout: float | None = None,
+        idle_timeout: float = 10.0,
+    ) -> None:
+        settings = Settings.check(
+            max_workers=max_workers,
+            mp_context=mp_context,
+            initializer=initializer,
+            initargs=initargs,
+            max_tasks_per_child=max_tasks_per_child,
+            max_tasks_jitter=max_tasks_jitter,
+            queue_size=queue_size,
+            submit_timeout=submit_timeout,
+            idle_timeout=idle_timeout,
+            default_workers=_loky.cpu_count,
+        )
+        self._max_workers = settings.max_workers
+        self._pid = os.getpid()
+        self._told = False
+        self._core = _Core(settings)
+        self._finalizer = weakref.finalize(self, self._core.abandon)
+        # The end of the interpreter is _at_exit's, which does more.
+        self._finalizer.atexit = False
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> BoundedFuture:
+        """Run ``fn(*args, **kwargs)`` in a worker process.
+
+        Waits for a slot, first come first served. A caller that must never block, that is a
+        done-callback, ``loop.run_in_executor`` or the body of an ``async def``, is admitted above
+        the bound instead, which ``stats()`` counts.
+
+        Args:
+            fn: the callable; a call that cannot be pickled fails its future.
+            args: positional arguments.
+            kwargs: keyword arguments, of any name.
+
+        Returns:
+            The call's future. Until a worker is given the call, ``cancel`` cancels it and gives
+            its slot back at once.
+
+        Raises:
+            RuntimeError: the executor is, or while waiting becomes, shut down.
+            BrokenProcessPool: the executor is, or while waiting becomes, broken.
+            SubmitTimeout: no slot became free within ``submit_timeout``.
+        """
+        return self._submit(fn, args, kwargs, True, sys._getframe(1))
+
+    def submit_nowait(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> BoundedFuture:
+        """Do what :meth:`submit` does, but never wait.
+
+        Raises:
+            QueueFull: every slot is taken; nothing was submitted.
+        """
+        return self._submit(fn, args, kwargs, False, None)
+
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        unordered: bool = False,
+    ) -> Iterator[Any]:
+        """Run ``fn`` over the inputs and yield the results, pulling inputs only as needed.
+
+        The first items are submitted at the call; more are pulled as results are fetched. Items
+        hold slots only until their outcome has arrived, so calling ``submit`` between two results
+        cannot deadlock.
+
+        Without ``buffersize``, a map of which nothing has been fetched when the executor is shut
+        down with ``wait=True`` is run to its end then, with its results kept for the iterator if
+        it still exists: ``results = ex.map(...)`` may be read after the ``with`` block. A map of
+        which something was fetched is not run on: after the results it has, ``next`` raises
+        ``RuntimeError``.
+
+        Args:
+            fn: callable that takes one argument from each iterable.
+            iterables: the inputs, endless ones welcome; the shortest ends the map.
+            timeout: seconds from this call for the whole map; None: no limit.
+            chunksize: int >= 1, items that travel to a worker together. None adapts it to the
+                tasks' speed. Never more than there is room for.
+            buffersize: int >= 1, items submitted and not yet yielded. Default ``queue_size``.
+            unordered: yield results as they arrive, not in the order of the inputs.
+
+        Returns:
+            An iterator. An exception of a task, of the input iterator (after the results before
+            it) or a ``TimeoutError`` ends it; that, ``close()`` and dropping it once it has begun
+            cancel what has not started.
+
+        Raises:
+            RuntimeError: the executor is shut down.
+            BrokenProcessPool: the executor is broken.
+            TypeError: a parameter is of the wrong type, or an iterable is none.
+            ValueError: a parameter is out of its range.
+        """
+        if timeout is not None:
+            # The standard library takes a negative timeout as one that is over.
+            timeout = check_seconds("timeout", max(timeout, 0)) if _is_number(timeout) else (
+                check_seconds("timeout", timeout)
+            )
+        if chunksize is not None:
+            check_count("chunksize", chunksize, least=1)
+        if buffersize is not None:
+            check_count("buffersize", buffersize, least=1)
+        self._check_usable()
+        core = self._core
+        core.start()
+        run = MapRun(
+            core.dispatcher,
+            core.workers.note,
+            fn,
+            zip(*iterables),
+            workers=self._max_workers,
+            buffersize=core.settings.queue_size if buffersize is None else buffersize,
+            chunksize=chunksize,
+            unordered=bool(unordered),
+            timeout=timeout,
+        )
+        if buffersize is None:
+            core.add_map(run)
+        results = MapIterator(run, self, core.begin_map)
+        run.top_up()
+        return results
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Refuse new tasks and end the worker processes once the accepted ones are done.
+
+        Args:
+            wait: return only when every future is resolved and the processes have ended, apart
+                from a clean one kept for ``idle_timeout``. Called from a done-callback it does
+                not wait.
+            cancel_futures: cancel what no worker has been given yet.
+
+        Raises:
+            BaseException: the error of an input iterator of a map that was run to its end here.
+
+        May be called any number of times, from any thread.
+        """
+        if self._pid == os.getpid():
+            wait = bool(wait)
+            self._core.shutdown(wait, cancel=cancel_futures, run_maps=wait and not cancel_futures)
+
+    def terminate_workers(self) -> None:
+        """Shut down at once: cancel what waits and send SIGTERM to the worker processes.
+
+        Tasks that this ends fail with ``TerminatedWorkerError``. Returns without waiting.
+        """
+        self._end_workers(signal.SIGTERM)
+
+    def kill_workers(self) -> None:
+        """Do what :meth:`terminate_workers` does, with SIGKILL, which no task can ignore."""
+        self._end_workers(getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def stats(self) -> ExecutorStats:
+        """Return the counters as they are now."""
+        core = self._core
+        counts = core.ledger.counts()
+        submitted, waiting, cancelled = core.dispatcher.counters()
+        workers = core.workers
+        return ExecutorStats(
+            queue_size=core.settings.queue_size,
+            submitted=submitted,
+            unfinished=counts.held,
+            waiting=waiting,
+            undelivered=counts.undelivered,
+            succeeded=core.dispatcher.succeeded,
+            failed=core.dispatcher.failed,
+            cancelled=cancelled,
+            above_bound=counts.above_bound,
+            submit_wait_seconds=counts.wait_seconds,
+            children=workers.children,
+            children_started=workers.children_started,
+            children_replaced=workers.children_replaced,
+            children_crashed=workers.children_crashed,
+            supervisors_lost=workers.supervisors_lost,
+        )
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None:
+        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt) and self._pid == os.getpid():
+            self._core.abort()
+        elif exc_type is not None and self._pid == os.getpid():
+            self._core.shutdown(True)
+        else:
+            self.shutdown(wait=True)
+        return False
+
+    def _submit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        block: bool,
+        frame: FrameType | None,
+    ) -> BoundedFuture:
+        self._check_usable()
+        core = self._core
+        future = BoundedFuture()
+        try:
+            body = _pickling.dump_call(fn, (fn, args, kwargs))
+        except Exception as error:
+            future.set_running_or_notify_cancel()
+            future.set_exception(error)
+            return future
+        core.start()
+        ledger = core.ledger
+        reason = must_not_block(frame) if block and not ledger.free() else None
+        ledger.acquire(block=block, timeout=core.settings.submit_timeout, force=reason is not None)
+        if reason is not None:
+            self._tell(reason)
+        work = Work(_pickling.name_of(fn), body, None, FutureSink(future, core.dispatcher.delivery))
+        future._forget = partial(core.dispatcher.discard, work)
+        core.dispatcher.submit(work)
+        core.workers.wake()
+        return future
+
+    def _tell(self, reason: str) -> None:
+        if not self._told:
+            self._told = True
+            _log.warning(
+                "a task was submitted by %s while all of queue_size=%d tasks were unfinished, and "
+                "admitted above the bound, since waiting there could block for ever. Submit from a "
+                "thread of its own, or use submit_nowait, which raises QueueFull, to stay within it.",
+                reason,
+                self._core.settings.queue_size,
+            )
+
+    def _end_workers(self, number: int) -> None:
+        self._check_process()
+        self._core.shutdown(False, cancel=True)
+        self._core.workers.kill(number)
+
+    def _check_usable(self) -> None:
+        self._check_process()
+        self._core.dispatcher.check()
+
+    def _check_process(self) -> None:
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"this executor belongs to process {self._pid} and was inherited by process "
+                f"{os.getpid()} through os.fork(), where it has no workers. Make a new one there."
+            )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,81 @@
+"""Runs in a loky worker: a clean process from which the supervisors are started.
+
+It is what stays warm between ``with`` blocks. It runs no user code and imports no user module, so
+that whatever is started from it starts clean, and starting costs a fork instead of an interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from multiprocessing import reduction
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from . import _process, _supervisor
+
+__all__ = ["QUIT", "START", "adopt", "serve"]
+
+START = b"start"
+QUIT = b"quit"
+
+_control: Connection | None = None
+
+
+def adopt(control: Connection, parent: int | None) -> None:
+    """Take over the pipe to the parent; the initializer of the loky worker.
+
+    Args:
+        control: the worker's end of its pipe with the parent.
+        parent: process id that this worker must not outlive; None where somebody else, such as
+            a forkserver, is the one that started it.
+    """
+    global _control
+    _process.ignore_interrupts()
+    if parent is not None:
+        _process.die_with(parent)
+    _control = control
+
+
+def serve(forked: bool) -> None:
+    """Start supervisors as the parent asks for them; returns when it says so.
+
+    Args:
+        forked: fork the supervisors; otherwise spawn them.
+    """
+    control = _control
+    assert control is not None
+    context = _process.context(forked)
+    wake = _supervisor._watch_children()
+    supervisors: list[Any] = []
+    gc.collect()
+    while True:
+        ready = wait([control, wake] if wake is not None else [control])
+        if wake is not None and wake in ready:
+            with contextlib.suppress(BlockingIOError):
+                wake.recv(4096)
+        for process in [one for one in supervisors if one.exitcode is not None]:
+            supervisors.remove(process)
+            process.join()
+            process.close()
+        if control not in ready:
+            continue
+        try:
+            message = control.recv_bytes()
+        except (EOFError, OSError):
+            # The parent is gone without a word, and loky's own queue will never say so.
+            for process in supervisors:
+                with contextlib.suppress(OSError):
+                    os.kill(process.pid, signal.SIGKILL)
+            os._exit(1)
+        if message == QUIT:
+            for process in supervisors:
+                process.join()
+            return
+        with socket.socket(fileno=reduction.recv_handle(control)) as sock:
+            process = context.Process(target=_supervisor.main, args=(sock, os.getpid()))
+            process.start()
+        supervisors.append(process)

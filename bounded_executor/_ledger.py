@@ -1,0 +1,232 @@
+"""The slots: how many tasks may be unfinished at once. Threads only, no processes.
+
+Guarantees
+    At most ``queue_size`` slots are held at any moment, unless a caller asked for one with
+    ``force`` or the backlog of callbacks made the ledger give way; both are counted. Slots are
+    granted first come, first served: a newcomer never overtakes a waiter. A waiter that times
+    out or is interrupted loses nothing: a slot granted to it in the same instant is either kept
+    or passed on. Giving back more slots than are held is an error of the caller's and raises.
+
+The lock
+    ``_lock`` guards every field, and every condition in ``_waiters`` is built on it. Nothing is
+    done under it but arithmetic and notifying: no user code, no pickling, no waiting for
+    anything but a slot. No other lock is taken while it is held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+
+from .errors import QueueFull, SubmitTimeout
+
+__all__ = ["Ledger", "LedgerCounts"]
+
+# How long one submit is held back while `queue_size` outcomes wait for their callbacks. Long
+# enough to slow a producer down to the speed of its callbacks, short enough that a callback
+# which waits for the producer's own lock is not felt as a hang.
+HOLD_BACK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class LedgerCounts:
+    """What the ledger knows, read at one moment."""
+
+    held: int
+    undelivered: int
+    above_bound: int
+    wait_seconds: float
+
+
+class _Waiter:
+    __slots__ = ("error", "granted", "turn", "want")
+
+    def __init__(self, lock: threading.Lock, want: int) -> None:
+        self.turn = threading.Condition(lock)
+        self.want = want
+        self.granted = 0
+        self.error: Callable[[], BaseException] | None = None
+
+
+class Ledger:
+    """Hands out and takes back the slots of one executor.
+
+    Args:
+        queue_size: slots that may be held at once, at least 1.
+
+    Every method may be called from any thread. Only :meth:`acquire` waits.
+    """
+
+    def __init__(self, queue_size: int) -> None:
+        self.queue_size = queue_size
+        self._lock = threading.Lock()
+        self._held = 0
+        self._undelivered = 0
+        self._above_bound = 0
+        self._wait_seconds = 0.0
+        self._waiters: deque[_Waiter] = deque()
+        self._head_since = 0.0
+        self._closed: Callable[[], BaseException] | None = None
+
+    def acquire(
+        self,
+        want: int = 1,
+        *,
+        block: bool = True,
+        timeout: float | None = None,
+        force: bool = False,
+        after_close: bool = False,
+    ) -> int:
+        """Take up to ``want`` slots, waiting for the first one.
+
+        Args:
+            want: slots wanted, at least 1; as many as are free at that moment are granted.
+            block: wait for the first slot; otherwise raise :class:`QueueFull` at once.
+            timeout: seconds to wait for the first slot; None waits without limit.
+            force: grant one slot at once even when none is free, and count it.
+            after_close: the ledger's owner finishing its own work: a closed ledger still grants.
+
+        Returns:
+            The number of slots granted, from 1 to ``want``.
+
+        Raises:
+            QueueFull: none is free and ``block`` is false.
+            SubmitTimeout: none became free in time.
+            BaseException: what :meth:`close` was given, when the ledger is or becomes closed.
+        """
+        with self._lock:
+            if self._closed is not None and not after_close:
+                raise self._closed()
+            if not self._waiters and self._open():
+                return self._grant(want)
+            if force:
+                if not self._open():
+                    self._above_bound += 1
+                self._held += 1
+                return 1
+            if not block:
+                raise QueueFull(self._full_message())
+            return self._wait(want, timeout)
+
+    def finish(self, count: int = 1, *, to_deliver: bool = False) -> None:
+        """Give slots back because outcomes arrived.
+
+        Args:
+            count: slots to give back.
+            to_deliver: their callbacks are still to run; :meth:`delivered` follows for each.
+        """
+        with self._lock:
+            if count > self._held:
+                raise RuntimeError(f"{count} slots given back, {self._held} held")
+            self._held -= count
+            if to_deliver:
+                self._undelivered += count
+            self._serve()
+
+    def delivered(self) -> None:
+        """Note that the callbacks of one outcome have completed."""
+        with self._lock:
+            if not self._undelivered:
+                raise RuntimeError("an outcome was delivered twice")
+            self._undelivered -= 1
+            self._serve()
+
+    def free(self) -> int:
+        """Return how many slots a newcomer would get now without waiting."""
+        with self._lock:
+            return self.queue_size - self._held if self._open() and not self._waiters else 0
+
+    def close(self, error: Callable[[], BaseException]) -> None:
+        """Refuse every further :meth:`acquire` and wake all that wait, with a fresh error each.
+
+        Slots that are held stay held until they are given back.
+        """
+        with self._lock:
+            self._closed = error
+            waiters, self._waiters = self._waiters, deque()
+            for waiter in waiters:
+                waiter.error = error
+                waiter.turn.notify()
+
+    def counts(self) -> LedgerCounts:
+        """Return the counters, all read in one moment."""
+        with self._lock:
+            return LedgerCounts(self._held, self._undelivered, self._above_bound, self._wait_seconds)
+
+    # Below: only with the lock held.
+
+    def _open(self) -> bool:
+        return self._held < self.queue_size and self._undelivered < self.queue_size
+
+    def _grant(self, want: int) -> int:
+        granted = min(want, self.queue_size - self._held)
+        self._held += granted
+        return granted
+
+    def _serve(self) -> None:
+        while self._waiters and self._open():
+            waiter = self._waiters[0]
+            waiter.granted = self._grant(waiter.want)
+            self._pop_head()
+            waiter.turn.notify()
+        if self._waiters and self._held < self.queue_size:
+            # Only the backlog of callbacks holds the head back now: let it count its patience.
+            self._waiters[0].turn.notify()
+
+    def _pop_head(self) -> None:
+        self._waiters.popleft()
+        self._head_since = monotonic()
+
+    def _wait(self, want: int, timeout: float | None) -> int:
+        began = monotonic()
+        deadline = None if timeout is None else began + timeout
+        if not self._waiters:
+            self._head_since = began
+        waiter = _Waiter(self._lock, want)
+        self._waiters.append(waiter)
+        try:
+            while not waiter.granted and waiter.error is None:
+                now = monotonic()
+                if deadline is not None and now >= deadline:
+                    raise SubmitTimeout(
+                        f"no slot became free within submit_timeout={timeout} seconds: "
+                        + self._full_message()
+                    )
+                # What holds the head back may be nothing but callbacks that lag behind. Then
+                # its patience has an end, because such a callback may be waiting for a lock
+                # that the caller holds.
+                patience = None if deadline is None else deadline - now
+                if self._waiters[0] is waiter and self._held < self.queue_size:
+                    left = self._head_since + HOLD_BACK_SECONDS - now
+                    if left <= 0:
+                        waiter.granted = 1
+                        self._held += 1
+                        self._above_bound += 1
+                        break
+                    patience = left if patience is None else min(patience, left)
+                waiter.turn.wait(patience)
+        except BaseException:
+            if waiter.granted:
+                self._held -= waiter.granted
+                self._serve()
+            raise
+        finally:
+            self._wait_seconds += monotonic() - began
+            if self._waiters and self._waiters[0] is waiter:
+                self._pop_head()
+                self._serve()
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+        if waiter.error is not None:
+            raise waiter.error()
+        return waiter.granted
+
+    def _full_message(self) -> str:
+        return (
+            f"{self._held} of queue_size={self.queue_size} tasks are unfinished, "
+            f"{self._undelivered} outcomes wait for their callbacks, "
+            f"{len(self._waiters)} callers wait for a slot"
+        )

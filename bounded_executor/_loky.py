@@ -1,0 +1,220 @@
+"""The one module that knows loky: it starts, watches, keeps warm and ends the keepers.
+
+A :class:`Keeper` is one worker of a loky reusable executor. Each has a thread of its own here,
+for three reasons. loky keeps its reusable executor per thread, so what a thread of ours gets is
+ours alone. The kernel's order to die with the parent (``PR_SET_PDEATHSIG``) is tied to the thread
+that started the process, so that thread must stay. And ending a keeper blocks, which no caller
+should notice.
+
+``_lock`` guards ``_idle``, ``_alive`` and the lease fields of every keeper (``_leased``,
+``_deadline``, ``_quit``). Nothing is started, sent or joined under it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from multiprocessing import get_context, reduction
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.context import BaseContext
+from time import monotonic
+from typing import Any
+
+import loky
+
+from . import _keeper
+
+__all__ = ["Keeper", "close_idle", "cpu_count", "lease", "register_exit"]
+
+cpu_count = loky.cpu_count
+
+_lock = threading.Lock()
+_idle: list[Keeper] = []
+_alive: set[Keeper] = set()
+_exit_hooks: list[Any] = []
+
+
+class Keeper:
+    """A warm process from which supervisors are started, lent to one executor at a time.
+
+    Args:
+        context: the start method of the process, or a multiprocessing context.
+        forked: fork supervisors and children rather than spawn them.
+    """
+
+    def __init__(self, context: str | BaseContext | None, forked: bool) -> None:
+        self.key = (context, forked)
+        self.error: BaseException | None = None
+        self._context = context
+        self._forked = forked
+        self._turn = threading.Condition(_lock)
+        self._leased = True
+        self._quit = False
+        self._deadline: float | None = None
+        self._control: Connection
+        self._control, self._theirs = Pipe(duplex=True)
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._own, name="bounded-keeper", daemon=True)
+        with _lock:
+            _alive.add(self)
+        self._thread.start()
+        # loky must have registered its exit hook before we register ours: the last one
+        # registered runs first, and ours needs a loky that still works.
+        self._started.wait()
+
+    def start_supervisor(self) -> socket.socket:
+        """Start a supervisor and return our end of its socket; a broken keeper's is at its end."""
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.suppress(OSError):
+            self._control.send_bytes(_keeper.START)
+            reduction.send_handle(self._control, theirs.fileno(), None)  # type: ignore[arg-type]
+        return ours
+
+    def release(self, idle_timeout: float) -> None:
+        """Give the keeper back; it stays warm for ``idle_timeout`` seconds, and 0 waits for its end."""
+        with _lock:
+            self._leased = False
+            if self.error is None and idle_timeout > 0 and not self._quit:
+                self._deadline = monotonic() + idle_timeout
+                _idle.append(self)
+            else:
+                self._quit = True
+            self._turn.notify()
+            quitting = self._quit
+        if quitting:
+            self._thread.join()
+
+    def quit(self) -> None:
+        """End the process, and return when it has ended."""
+        with _lock:
+            self._quit = True
+            if self in _idle:
+                _idle.remove(self)
+            self._turn.notify()
+        self._thread.join()
+
+    def _own(self) -> None:
+        if hasattr(signal, "pthread_sigmask"):
+            # Inherited by the process, so that a Ctrl-C cannot hit it before it ignores it.
+            _start_trackers()
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        executor = None
+        try:
+            executor = loky.get_reusable_executor(
+                max_workers=1,
+                context=_loky_context(self._context),
+                timeout=None,
+                initializer=_keeper.adopt,
+                initargs=(self._theirs, self._parent()),
+            )
+            served = executor.submit(_keeper.serve, self._forked)
+            served.add_done_callback(self._ended)
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._theirs.close()
+            self._started.set()
+        self._wait()
+        with contextlib.suppress(OSError):
+            self._control.send_bytes(_keeper.QUIT)
+        self._control.close()
+        if executor is not None:
+            executor.shutdown(wait=True)
+        with _lock:
+            _alive.discard(self)
+
+    def _parent(self) -> int | None:
+        method = getattr(self._context, "get_start_method", lambda: self._context)()
+        return None if method == "forkserver" else os.getpid()
+
+    def _ended(self, served: Any) -> None:
+        error = served.exception()
+        with _lock:
+            self.error = error or RuntimeError("the keeper process ended")
+            if self in _idle:
+                _idle.remove(self)
+                self._quit = True
+            self._turn.notify()
+
+    def _wait(self) -> None:
+        with _lock:
+            while not self._quit:
+                if self._leased or self._deadline is None:
+                    self._turn.wait()
+                    continue
+                left = self._deadline - monotonic()
+                if left > 0:
+                    self._turn.wait(left)
+                else:
+                    _idle.remove(self)
+                    self._quit = True
+
+
+def lease(context: str | BaseContext | None, forked: bool) -> Keeper:
+    """Lend a keeper to the caller alone: a warm one, or a new one."""
+    with _lock:
+        for keeper in reversed(_idle):
+            if keeper.key == (context, forked):
+                _idle.remove(keeper)
+                keeper._leased = True
+                keeper._deadline = None
+                return keeper
+    return Keeper(context, forked)
+
+
+def close_idle() -> None:
+    """End every keeper that nobody has leased, and wait until they have ended."""
+    with _lock:
+        idle = list(_idle)
+    for keeper in idle:
+        keeper.quit()
+
+
+def register_exit(hook: Any) -> None:
+    """Have ``hook`` called when the interpreter ends, while loky still works; call after a lease."""
+    if not _exit_hooks:
+        _exit_hooks.append(hook)
+        threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+
+
+def _at_exit() -> None:
+    for hook in _exit_hooks:
+        hook()
+    with _lock:
+        keepers = list(_alive)
+    for keeper in keepers:
+        keeper.quit()
+
+
+def _loky_context(context: str | BaseContext | None) -> Any:
+    method = context if isinstance(context, str) or context is None else context.get_start_method()
+    if method in (None, "fork"):
+        # A keeper has to be clean, which a fork of the user's program is not.
+        return get_context("loky")
+    return get_context(method) if isinstance(context, str) else context
+
+
+def _start_trackers() -> None:
+    # Starting one unblocks the signals that the caller has blocked, so it must come first.
+    from loky.backend import resource_tracker as loky_tracker
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
+    loky_tracker.ensure_running()
+
+
+def _forget() -> None:
+    """In a forked copy of this process there are no keepers of ours."""
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()
+    _alive.clear()
+    _exit_hooks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+

@@ -1,0 +1,127 @@
+"""Checks of the constructor's and map's parameters: one message per rule, showing the value it got.
+
+Where the standard library has words for a mistake, they are the ones used here.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from multiprocessing.context import BaseContext
+from typing import Any
+
+__all__ = ["Settings", "check_count", "check_seconds"]
+
+# WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
+MAX_WINDOWS_WORKERS = 61
+
+
+def check_count(name: str, value: Any, *, least: int) -> int:
+    """Return ``value`` if it is an int of at least ``least``; a bool is not an int here."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be >= {least}, got {value!r}")
+    return value
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Return ``value`` if it is a number of seconds, zero or more."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must be >= 0 seconds, got {value!r}")
+    # threading refuses longer waits; nobody outlives this one.
+    return min(float(value), 1e9)
+
+
+def _check_workers(value: Any, default: Callable[[], int]) -> int:
+    if value is None:
+        count = default()
+        return min(count, MAX_WINDOWS_WORKERS) if sys.platform == "win32" else count
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"max_workers must be an integer, got {value!r}")
+    if value <= 0:
+        raise ValueError(f"max_workers must be greater than 0, got {value!r}")
+    if sys.platform == "win32" and value > MAX_WINDOWS_WORKERS:
+        raise ValueError(f"max_workers must be <= {MAX_WINDOWS_WORKERS}, got {value!r}")
+    return value
+
+
+def _check_context(value: Any) -> str | BaseContext | None:
+    if value is None or isinstance(value, BaseContext):
+        return value
+    if not isinstance(value, str):
+        raise TypeError(
+            "mp_context must be None, the name of a start method or a multiprocessing context, "
+            f"got {value!r}"
+        )
+    known = [*multiprocessing.get_all_start_methods(), "loky"]
+    if value not in known:
+        raise ValueError(f"mp_context must be one of {sorted(set(known))}, got {value!r}")
+    return value
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked parameters of one executor; see its constructor for what each means."""
+
+    max_workers: int
+    mp_context: str | BaseContext | None
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    max_tasks_per_child: int | None
+    max_tasks_jitter: int
+    queue_size: int
+    submit_timeout: float | None
+    idle_timeout: float
+
+    @classmethod
+    def check(
+        cls,
+        *,
+        max_workers: Any,
+        mp_context: Any,
+        initializer: Any,
+        initargs: Any,
+        max_tasks_per_child: Any,
+        max_tasks_jitter: Any,
+        queue_size: Any,
+        submit_timeout: Any,
+        idle_timeout: Any,
+        default_workers: Callable[[], int],
+    ) -> Settings:
+        """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
+        workers = _check_workers(max_workers, default_workers)
+        context = _check_context(mp_context)
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer must be a callable, got {initializer!r}")
+        if not isinstance(initargs, Iterable) or isinstance(initargs, (str, bytes)):
+            raise TypeError(f"initargs must be a tuple of arguments, got {initargs!r}")
+        if max_tasks_per_child is not None:
+            check_count("max_tasks_per_child", max_tasks_per_child, least=1)
+        check_count("max_tasks_jitter", max_tasks_jitter, least=0)
+        if max_tasks_jitter and max_tasks_per_child is None:
+            raise ValueError(
+                f"max_tasks_jitter={max_tasks_jitter!r} needs max_tasks_per_child, which is None"
+            )
+        if queue_size is None:
+            # Deep enough that a producer in bursts never starves the workers, and still only
+            # some hundred small pickles.
+            queue_size = max(6 * workers, 512)
+        return cls(
+            max_workers=workers,
+            mp_context=context,
+            initializer=initializer,
+            initargs=tuple(initargs),
+            max_tasks_per_child=max_tasks_per_child,
+            max_tasks_jitter=max_tasks_jitter,
+            queue_size=check_count("queue_size", queue_size, least=1),
+            submit_timeout=None
+            if submit_timeout is None
+            else check_seconds("submit_timeout", submit_timeout),
+            idle_timeout=check_seconds("idle_timeout", idle_timeout),
+        )

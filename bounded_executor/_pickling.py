@@ -1,0 +1,247 @@
+"""What becomes bytes and how: calls, results, errors, and the initializer with what it inherits.
+
+Plain ``pickle`` is faster and its classes stay the same on both sides, but it names everything by
+its module. So it is used only where the other side can import every module that is named;
+``cloudpickle`` sends the rest by value: what lives in ``__main__``, lambdas, local functions.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pickle
+import sys
+import traceback
+from collections import ChainMap
+from collections.abc import Callable
+from concurrent.futures import process as _stdlib_process
+from multiprocessing import context as _mp_context
+from multiprocessing import get_context, synchronize
+from multiprocessing.reduction import ForkingPickler
+from types import FunctionType
+from typing import Any
+
+import cloudpickle
+
+__all__ = ["dump", "dump_call", "dump_error", "dump_inherited", "load_error", "name_of"]
+
+_log = logging.getLogger("bounded_executor")
+
+# The class that users of the standard library's pool know as the cause of a remote exception.
+_RemoteTraceback: Callable[[str], BaseException] = _stdlib_process._RemoteTraceback  # type: ignore[attr-defined]
+
+HEAVY_BYTES = 1_000_000
+_heavy_named: set[str] = set()
+_importable: dict[str, bool] = {"__main__": False, "__mp_main__": False, "builtins": True}
+
+
+class _ByValue(Exception):
+    """Something is named that only exists here."""
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, (type, FunctionType)) and not _can_import(obj.__module__):
+            raise _ByValue
+        return NotImplemented
+
+
+def _can_import(name: str | None) -> bool:
+    if name is None:
+        return True
+    known = _importable.get(name)
+    if known is None:
+        known = _importable[name] = _search(name)
+        if not known and name in sys.modules:
+            # cloudpickle would name the module as well; from here on it sends it by value.
+            cloudpickle.register_pickle_by_value(sys.modules[name])
+    return known
+
+
+def _search(name: str) -> bool:
+    """Whether a process with our ``sys.path`` finds this module, whatever ``sys.modules`` says."""
+    parent = name.rpartition(".")[0]
+    path = None
+    if parent:
+        if not _can_import(parent):
+            return False
+        path = getattr(sys.modules.get(parent), "__path__", None)
+        if path is None:
+            return True
+    try:
+        return any(
+            finder.find_spec(name, path) is not None
+            for finder in sys.meta_path
+            if hasattr(finder, "find_spec")
+        )
+    except Exception:
+        return True
+
+
+def dump(obj: Any) -> tuple[bytes, bool]:
+    """Return the pickle of ``obj``, and whether something in it travels by value."""
+    buffer = io.BytesIO()
+    try:
+        _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(obj)
+    except (_ByValue, pickle.PicklingError, AttributeError, TypeError):
+        return cloudpickle.dumps(obj), True
+    return buffer.getvalue(), False
+
+
+def dump_call(fn: Callable[..., Any], obj: Any) -> bytes:
+    """Return the pickle of ``obj``, a call of ``fn`` or ``fn`` itself; warn once if it is heavy."""
+    body, by_value = dump(obj)
+    if by_value and len(body) > HEAVY_BYTES:
+        _warn_heavy(fn)
+    return body
+
+
+def name_of(fn: Callable[..., Any]) -> str:
+    """Return a readable name of a callable, for messages."""
+    inner = getattr(fn, "func", fn)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
+
+
+def _warn_heavy(fn: Callable[..., Any]) -> None:
+    name = name_of(fn)
+    if name in _heavy_named or not isinstance(fn, FunctionType):
+        return
+    _heavy_named.add(name)
+    total = len(cloudpickle.dumps(fn))
+    if total <= HEAVY_BYTES:
+        return
+    sizes = {}
+    for key in fn.__code__.co_names:
+        if key in fn.__globals__:
+            try:
+                sizes[key] = len(cloudpickle.dumps(fn.__globals__[key]))
+            except Exception:
+                continue
+    heavy = [f"{key} ({size:,} bytes)" for key, size in sizes.items() if size > HEAVY_BYTES // 10]
+    _log.warning(
+        "%s travels by value with every task, %d bytes each time%s. Put it into an importable "
+        "module, or pass the data through initargs.",
+        name,
+        total,
+        ", because of the globals " + ", ".join(heavy) if heavy else "",
+    )
+
+
+def dump_error(error: BaseException) -> bytes:
+    """Return an exception with its traceback as text; an unpicklable one keeps its text."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        body: bytes | None = dump(error)[0]
+        reason = ""
+    except BaseException as exc:
+        body, reason = None, _summary(exc)
+    return pickle.dumps((body, reason, _summary(error), text), pickle.HIGHEST_PROTOCOL)
+
+
+def load_error(body: bytes | bytearray) -> BaseException:
+    """Return the exception that :func:`dump_error` was given, its remote traceback as cause."""
+    dumped, reason, summary, text = pickle.loads(body)
+    error: BaseException
+    if dumped is None:
+        error = pickle.PicklingError(f"the task raised {summary}, which cannot be pickled: {reason}")
+    else:
+        try:
+            error = pickle.loads(dumped)
+            if not isinstance(error, BaseException):
+                raise TypeError(f"it became {type(error).__qualname__}")
+        except BaseException as exc:
+            error = pickle.UnpicklingError(
+                f"the task raised {summary}, which cannot be unpickled: {_summary(exc)}"
+            )
+    error.__cause__ = _RemoteTraceback(text)
+    return error
+
+
+def _summary(error: BaseException) -> str:
+    try:
+        return f"{type(error).__qualname__}: {error}"
+    except Exception:
+        return type(error).__qualname__
+
+
+# The initializer's arguments may hold what only a starting process may be given: locks, queues
+# and pipes of multiprocessing. Its picklers ask the object that is starting the process to take
+# file descriptors along; ours are handed to the supervisor over its socket, and children inherit.
+
+_inherited: list[int] = []
+
+
+class _InheritedFd:
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def detach(self) -> int:
+        return os.dup(_inherited[self.index])
+
+
+class _Start:
+    """Stands where multiprocessing's picklers expect the process that is being started."""
+
+    DupFd = _InheritedFd
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+        self.kept: list[Any] = []
+
+    def duplicate_for_child(self, fd: int) -> int:
+        self.fds.append(os.dup(fd))
+        return len(self.fds) - 1
+
+    def reduce_lock(self, lock: Any) -> Any:
+        """Reduce a lock by its name; one made for ``fork`` has none, and is stood in for."""
+        name = lock._semlock.name
+        nameless = getattr(lock, "_is_fork_ctx", None)
+        if nameless is None:
+            nameless = not os.path.exists("/dev/shm/sem." + name.lstrip("/"))
+        if not nameless:
+            return lock.__reduce_ex__(2)
+        twin = getattr(get_context("spawn"), type(lock).__name__)()
+        self.kept.append(twin)
+        _log.warning(
+            "a multiprocessing.%s made for the fork start method cannot reach the workers: they "
+            "share one among themselves that this process does not take part in. Make it with "
+            'multiprocessing.get_context("spawn") to share it with them.',
+            type(lock).__name__,
+        )
+        return twin.__reduce_ex__(2)
+
+
+def dump_inherited(obj: Any) -> tuple[bytes, list[int], list[Any]]:
+    """Pickle what a starting process may be given.
+
+    Returns:
+        The bytes, the file descriptors that must come along (duplicates, the caller's to close),
+        and what must be kept alive as long as processes may be started from the bytes.
+    """
+    start = _Start()
+    tables: list[Any] = [ForkingPickler(io.BytesIO()).dispatch_table, cloudpickle.Pickler.dispatch_table]
+    if os.name == "posix":
+        tables.insert(0, dict.fromkeys((synchronize.Lock, synchronize.RLock), start.reduce_lock))
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        dispatch_table = ChainMap(*tables)
+
+    buffer = io.BytesIO()
+    _mp_context.set_spawning_popen(start)
+    try:
+        Pickler(buffer).dump(obj)
+    except BaseException:
+        for fd in start.fds:
+            os.close(fd)
+        raise
+    finally:
+        _mp_context.set_spawning_popen(None)
+    return buffer.getvalue(), start.fds, start.kept
+
+
+def load_inherited(body: bytes, fds: list[int]) -> Any:
+    """Unpickle what :func:`dump_inherited` made, in a process that has its descriptors."""
+    _inherited[:] = fds
+    return pickle.loads(body)

@@ -1,0 +1,165 @@
+"""What each of our processes does to itself when it starts: lifetime, signals, descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.reduction import DupFd  # type: ignore[attr-defined]
+from typing import Any
+
+__all__ = ["CAN_FORK", "Config", "Descriptors", "context"]
+
+# Forking is safe here because nobody who forks has threads. macOS has fork, but its system
+# libraries do not survive it.
+CAN_FORK = sys.platform.startswith("linux") and "fork" in multiprocessing.get_all_start_methods()
+
+_PR_SET_PDEATHSIG = 1
+_prctl: Any = None
+if sys.platform.startswith("linux"):
+    import ctypes
+
+    _prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a supervisor and its children take over from the parent, as it is when work begins.
+
+    Attributes:
+        forked: children are forked by the supervisor, not spawned.
+        share_imports: the supervisor imports what tasks import, for all later children.
+        initializer: pickle of ``(initializer, initargs)``, or None.
+    """
+
+    environ: Mapping[str, str]
+    directory: str | None
+    path: list[str]
+    argv: list[str]
+    umask: int
+    forked: bool
+    share_imports: bool
+    initializer: bytes | None
+
+    @classmethod
+    def capture(cls, *, forked: bool, share_imports: bool, initializer: bytes | None) -> Config:
+        """Return the state of this process as it is now."""
+        directory = None
+        with contextlib.suppress(OSError):
+            directory = os.getcwd()
+        return cls(
+            dict(os.environ),
+            directory,
+            [entry or directory or "" for entry in sys.path],
+            list(getattr(sys, "argv", [])),
+            _read_umask(),
+            forked,
+            share_imports,
+            initializer,
+        )
+
+    def apply(self) -> None:
+        """Make this process look like the parent did."""
+        if dict(os.environ) != self.environ:
+            os.environ.clear()
+            os.environ.update(self.environ)
+        if self.directory is not None:
+            # A directory that was removed meanwhile is no reason to run nothing.
+            with contextlib.suppress(OSError):
+                os.chdir(self.directory)
+        sys.path[:] = self.path
+        sys.argv[:] = self.argv
+        os.umask(self.umask)
+
+
+def _read_umask() -> int:
+    # Setting it is the only portable way of reading it, and threads share it.
+    with contextlib.suppress(OSError, StopIteration, ValueError), open("/proc/self/status") as status:
+        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+class Descriptors:
+    """File descriptors as an argument of a process: inherited by fork, passed on by spawn."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers = numbers
+
+    def __reduce__(self) -> Any:
+        return _rebuild, ([DupFd(fd) for fd in self.numbers],)
+
+
+def _rebuild(wrapped: list[Any]) -> Descriptors:
+    return Descriptors([one.detach() for one in wrapped])
+
+
+def context(forked: bool) -> Any:
+    """Return the multiprocessing context that starts supervisors and children."""
+    return multiprocessing.get_context("fork" if forked else "spawn")
+
+
+def die_with(parent: int) -> None:
+    """Have this process killed when the thread that started it ends, where the kernel can."""
+    if _prctl is None:
+        return
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        # It was gone before the kernel knew that we care.
+        os._exit(1)
+
+
+def own_group() -> None:
+    """Leave the terminal's group, so that Ctrl-C reaches only the user's program."""
+    if hasattr(os, "setpgid"):
+        with contextlib.suppress(OSError):
+            os.setpgid(0, 0)
+
+
+def default_signals() -> None:
+    """Give user code the signals of a fresh Python."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def ignore_interrupts() -> None:
+    """A keyboard interrupt is for the user's program; ours end when their parent tells them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def drop_descriptors(keep: set[int]) -> None:
+    """Let go of every descriptor that was inherited without being meant for this process.
+
+    A process that holds the other's sockets would hide the other's death. The numbers stay
+    taken, by the null device: objects that still believe to own one may close it later, and must
+    not hit a file that a task has opened since.
+    """
+    keep = keep | {0, 1, 2} | _tracker_descriptors()
+    null = os.open(os.devnull, os.O_RDWR)
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        if fd not in keep and fd != null:
+            with contextlib.suppress(OSError):
+                os.fstat(fd)
+                os.dup2(null, fd, inheritable=False)
+    os.close(null)
+
+
+def _tracker_descriptors() -> set[int]:
+    # Tasks may create shared memory and semaphores of their own, which these watch over.
+    found = set()
+    for module in ("multiprocessing.resource_tracker", "loky.backend.resource_tracker"):
+        tracker = getattr(sys.modules.get(module), "_resource_tracker", None)
+        fd = getattr(tracker, "_fd", None)
+        if fd is not None:
+            found.add(fd)
+    return found

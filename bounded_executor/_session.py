@@ -1,0 +1,78 @@
+"""What one executor's processes are started from: the keeper, and what children take over."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+from typing import Any
+
+from . import _loky, _pickling, _process
+from ._params import Settings
+from ._wire import Channel, Kind
+
+__all__ = ["Session"]
+
+
+class Session:
+    """Starts the supervisors of one executor, each the same as the one before.
+
+    Args:
+        settings: the executor's checked parameters; the initializer is pickled here and now, so
+            that one that cannot be is an error of the constructor.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.forked = _process.CAN_FORK
+        self.keeper: _loky.Keeper | None = None
+        self._settings = settings
+        self._fds: list[int] = []
+        self._kept: list[Any] = []
+        initializer = None
+        if settings.initializer is not None:
+            initializer, self._fds, self._kept = _pickling.dump_inherited(
+                (settings.initializer, settings.initargs)
+            )
+        config = _process.Config.capture(
+            forked=self.forked,
+            # A module may look different after the initializer than before it.
+            share_imports=self.forked and initializer is None,
+            initializer=initializer,
+        )
+        self._config = pickle.dumps(config)
+
+    def start_supervisor(self) -> Channel:
+        """Start a supervisor that looks like this process did when the executor was made."""
+        if self.keeper is None or self.keeper.error is not None:
+            lost, self.keeper = self.keeper, None
+            if lost is not None:
+                lost.release(0)
+            self.keeper = _loky.lease(self._settings.mp_context, self.forked)
+        channel = Channel(self.keeper.start_supervisor())
+        channel.send(Kind.CONFIG, body=self._config, fds=[os.dup(fd) for fd in self._fds])
+        return channel
+
+    def end_supervisor(self, channel: Channel) -> None:
+        """Close the supervisor's socket, and wait until the process is on its way out."""
+        sock = channel.sock
+        sock.settimeout(5.0)
+        try:
+            sock.shutdown(socket.SHUT_WR)
+            while sock.recv(4096):
+                continue
+        except OSError:
+            pass
+        channel.close()
+
+    def close(self, idle_timeout: float) -> None:
+        """Give the keeper back and close what children would have inherited."""
+        if self.keeper is not None:
+            self.keeper.release(idle_timeout)
+            self.keeper = None
+        self.release_descriptors()
+
+    def release_descriptors(self) -> None:
+        """Close the descriptors that the initializer's arguments refer to."""
+        while self._fds:
+            os.close(self._fds.pop())
+        self._kept.clear()

@@ -1,0 +1,233 @@
+"""Frames over socket pairs: how the parent, a supervisor and a child talk.
+
+A frame is a fixed header (length of the body, kind, two numbers, seconds) and a body of bytes.
+Bodies are only ever pickles where both ends are processes of one executor, joined by a socket
+pair that one of them inherited or was handed: there is no name under which another process could
+reach it.
+
+The parent must never wait for one child, so it uses :class:`Channel`, which never blocks.
+Supervisor and child have one partner and nothing better to do: they use :func:`read_frame` and
+:func:`write_frame`, which block.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import deque
+from typing import NamedTuple
+
+__all__ = ["Channel", "Frame", "Kind", "read_frame", "write_frame"]
+
+_HEADER = struct.Struct("<QBQQd")
+_CHUNK = 1 << 16
+# A frame longer than this is received into memory of its own instead of through the buffer.
+_LONG = 1 << 16
+# Bytes read from one socket before the others get their turn.
+_TURN = 1 << 22
+
+
+class Kind:
+    """What a frame is about; ``ident`` and ``index`` mean what the comment says."""
+
+    # parent -> child
+    CALL = 1  # ident: work; body: pickle of (fn, args, kwargs)
+    CHUNK = 2  # ident: work; body: pickle of (pickled fn, [pickled args, ...])
+    # child -> parent
+    READY = 10  # ident: pid; the initializer is through
+    RESULT = 11  # ident: work, index: item; body: pickle of the result
+    ERROR = 12  # ident: work, index: item; body: pickle of what _pickling.dump_error returns
+    INIT_ERROR = 13  # body as with ERROR
+    MODULES = 14  # body: names of modules that were imported by tasks, one a line
+    # parent -> supervisor
+    CONFIG = 20  # body: pickle of _supervisor.Config; descriptors that it refers to come along
+    FORK = 21  # ident: child; the child's end of its socket pair comes along
+    KILL = 22  # ident: child, index: signal
+    IMPORT = 23  # body as with MODULES
+    # supervisor -> parent
+    DIED = 30  # ident: child, index: pid; body: exit status in digits, negative for a signal
+    UNSHARED = 31  # body: why modules are not shared, for the log
+
+
+class Frame(NamedTuple):
+    """One received frame."""
+
+    kind: int
+    ident: int
+    index: int
+    seconds: float
+    body: bytes | bytearray
+
+
+def read_frame(sock: socket.socket, fds: list[int] | None = None) -> Frame | None:
+    """Read one frame, waiting for it.
+
+    Args:
+        sock: a blocking socket.
+        fds: where to put file descriptors that come along; without it none may.
+
+    Returns:
+        The frame, or None when the other end has closed.
+    """
+    header = bytearray()
+    while len(header) < _HEADER.size:
+        want = _HEADER.size - len(header)
+        if fds is None:
+            data = sock.recv(want)
+        else:
+            data, new, _, _ = socket.recv_fds(sock, want, 64)
+            fds.extend(new)
+        if not data:
+            return None
+        header += data
+    length, kind, ident, index, seconds = _HEADER.unpack(header)
+    body = bytearray(length)
+    view = memoryview(body)
+    while view:
+        got = sock.recv_into(view)
+        if not got:
+            return None
+        view = view[got:]
+    return Frame(kind, ident, index, seconds, body)
+
+
+def write_frame(
+    sock: socket.socket,
+    kind: int,
+    ident: int = 0,
+    index: int = 0,
+    seconds: float = 0.0,
+    body: bytes | bytearray = b"",
+) -> None:
+    """Write one frame, waiting until the kernel has taken all of it."""
+    header = _HEADER.pack(len(body), kind, ident, index, seconds)
+    if len(body) < _LONG:
+        sock.sendall(header + body)
+    else:
+        sock.sendall(header)
+        sock.sendall(body)
+
+
+class Channel:
+    """The parent's end of a socket pair: frames in and out without ever blocking.
+
+    Used by one thread, the one that waits for the socket to become readable or writable.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.eof = False
+        self._out: deque[tuple[memoryview, list[int]]] = deque()
+        self._in = bytearray()
+        self._long: tuple[tuple[int, int, int, float], bytearray, int] | None = None
+
+    def fileno(self) -> int:
+        return self.sock.fileno()
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes wait for the socket to become writable."""
+        return bool(self._out)
+
+    def send(
+        self,
+        kind: int,
+        ident: int = 0,
+        index: int = 0,
+        body: bytes | bytearray = b"",
+        fds: list[int] | None = None,
+    ) -> None:
+        """Queue one frame and write as much of it as the socket takes now.
+
+        The channel owns ``fds`` from here on, and closes them once they are on their way.
+        """
+        header = _HEADER.pack(len(body), kind, ident, index, 0.0)
+        if len(body) < _LONG:
+            self._out.append((memoryview(header + body), fds or []))
+        else:
+            self._out.append((memoryview(header), fds or []))
+            self._out.append((memoryview(body), []))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the socket takes. A partner that is gone swallows everything."""
+        while self._out:
+            data, fds = self._out[0]
+            try:
+                sent = socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._drop_output()
+                return
+            for fd in fds:
+                os.close(fd)
+            if sent == len(data):
+                self._out.popleft()
+            else:
+                self._out[0] = (data[sent:], [])
+
+    def receive(self) -> list[Frame]:
+        """Return the frames that have arrived complete; ``eof`` is set once there are no more."""
+        frames: list[Frame] = []
+        budget = _TURN
+        while budget > 0 and not self.eof:
+            try:
+                if self._long is None:
+                    data = self.sock.recv(_CHUNK)
+                    got = len(data)
+                    self._in += data
+                else:
+                    head, body, have = self._long
+                    got = self.sock.recv_into(memoryview(body)[have:])
+                    self._long = (head, body, have + got)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                got = 0
+            if not got:
+                self.eof = True
+            budget -= got
+            self._parse(frames)
+            if self._long is None and got < _CHUNK:
+                break
+        return frames
+
+    def close(self) -> None:
+        """Close the socket; frames that were not written are dropped."""
+        self._drop_output()
+        self.sock.close()
+
+    def _drop_output(self) -> None:
+        for _, fds in self._out:
+            for fd in fds:
+                os.close(fd)
+        self._out.clear()
+
+    def _parse(self, frames: list[Frame]) -> None:
+        if self._long is not None:
+            head, body, have = self._long
+            if have == len(body):
+                frames.append(Frame(*head, body))
+                self._long = None
+            return
+        at = 0
+        size = len(self._in)
+        while size - at >= _HEADER.size:
+            length, kind, ident, index, seconds = _HEADER.unpack_from(self._in, at)
+            end = at + _HEADER.size + length
+            if end <= size:
+                body = bytes(memoryview(self._in)[at + _HEADER.size : end])
+                frames.append(Frame(kind, ident, index, seconds, body))
+                at = end
+                continue
+            if length > _LONG:
+                long = bytearray(length)
+                have = size - at - _HEADER.size
+                long[:have] = memoryview(self._in)[at + _HEADER.size :]
+                self._long = ((kind, ident, index, seconds), long, have)
+                at = size
+            break
+        del self._in[:at]

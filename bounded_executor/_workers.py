@@ -1,0 +1,463 @@
+"""The backend of the process pool: the parent's side of its task processes.
+
+One thread per executor owns everything here: it alone talks to the supervisor and the children,
+so their records need no lock. Other threads only leave a note (:meth:`Workers.wake`,
+:meth:`Workers.kill`) and write a byte to the thread's wake-up socket.
+
+A child goes through these states, and each task process is in exactly one record:
+
+    starting ──ready──> idle <──────> busy ──last task given──> leaving ──outcome──> retiring ──> gone
+
+A child is *leaving* once it was given the last task it may run. It no longer counts as one of the
+``max_workers``, so the next one is forked while it works; what bounds the tasks running at once
+is ``_busy``. Whatever state it is in, a child is gone when its supervisor has reaped it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import selectors
+import signal
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from . import _loky, _pickling
+from ._dispatch import Dispatcher, Work
+from ._params import Settings
+from ._session import Session
+from ._wire import Channel, Frame, Kind
+from .errors import BrokenProcessPool, TerminatedWorkerError
+
+__all__ = ["Workers"]
+
+_log = logging.getLogger("bounded_executor")
+
+RETIREMENT_SECONDS = 5.0
+# Processes that may end one after the other before any got ready; then starting more is no use.
+MAX_STILLBORN = 3
+
+
+class _Child:
+    __slots__ = ("channel", "deadline", "ident", "left", "pid", "ready", "work")
+
+    def __init__(self, ident: int, channel: Channel, left: int | None) -> None:
+        self.ident = ident
+        self.channel = channel
+        self.left = left
+        self.pid: int | None = None
+        self.ready = False
+        self.work: Work | None = None
+        self.deadline: float | None = None
+
+
+class Workers:
+    """Runs a dispatcher's work in recycled task processes.
+
+    Args:
+        dispatcher: where work comes from and outcomes go.
+        settings: the executor's checked parameters.
+        session: starts supervisors, and knows what children inherit.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, settings: Settings, session: Session) -> None:
+        self.ended = threading.Event()
+        self.children_started = 0
+        self.children_replaced = 0
+        self.children_crashed = 0
+        self.supervisors_lost = 0
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._session = session
+        self._notes: deque[Callable[[], None]] = deque()
+        self._wake_pending = False
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._supervisor: Channel | None = None
+        self._children: dict[int, _Child] = {}
+        self._idle: list[_Child] = []
+        self._live = 0  # children that are neither leaving nor retiring
+        self._busy = 0
+        self._wanted = 0  # children that demand has called for so far
+        self._retiring: dict[int, _Child] = {}
+        self._next_ident = 0
+        self._stillborn = 0
+        self._last_death = ""
+        self._shared: set[str] = set()
+        self._quit = False
+
+    def start(self) -> None:
+        """Lease a keeper and start the thread."""
+        keeper = _loky.lease(self._settings.mp_context, self._session.forked)
+        self._session.keeper = keeper
+        threading.Thread(target=self._run, name="bounded-workers", daemon=True).start()
+
+    def discard(self) -> None:
+        """Close what was opened, for an executor that was shut down before it started."""
+        if not self.ended.is_set():
+            self._session.release_descriptors()
+            self._selector.close()
+            self._wake_in.close()
+            self._wake_out.close()
+            self.ended.set()
+
+    @property
+    def children(self) -> int:
+        """Task processes that have been started and not reaped."""
+        return len(self._children)
+
+    def wake(self) -> None:
+        """Have the thread look at the dispatcher; never blocks, callable from any thread."""
+        if not self._wake_pending:
+            self._wake_pending = True
+            # A full or closed socket means that it is awake, or has nothing to look at any more.
+            with contextlib.suppress(OSError):
+                self._wake_out.send(b"\0")
+
+    def note(self, action: Callable[[], None]) -> None:
+        """Have the thread do something soon; takes no lock, so a ``__del__`` may call it."""
+        self._notes.append(action)
+        self.wake()
+
+    def kill(self, number: int) -> None:
+        """Send a signal to every task process; tasks that it ends fail."""
+        self.note(lambda: self._kill_all(number))
+
+    # Everything below runs on the thread.
+
+    def _run(self) -> None:
+        try:
+            while not self._quit:
+                for key, events in self._selector.select(self._patience()):
+                    self._handle(key.fileobj, key.data, events)
+                self._retire_overdue()
+                while self._notes:
+                    self._notes.popleft()()
+                self._fill()
+                self._quit = self._dispatcher.drained and not self._children and (
+                    not self._dispatcher.waiting_works
+                )
+        except BaseException as error:
+            # A bug of ours must not leave anybody waiting for ever.
+            _log.critical("the executor's own thread failed", exc_info=True)
+            self._break(f"the executor's own thread failed with {error!r}", error)
+            for child in list(self._children.values()):
+                self._forget(child)
+        finally:
+            self._end()
+
+    def _handle(self, fileobj: Any, child: _Child | None, events: int) -> None:
+        if fileobj is self._wake_in:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_in.recv(4096)
+            # Only now: a note left before this line is seen in this round.
+            self._wake_pending = False
+            return
+        if child is None:
+            channel = self._supervisor
+            if channel is None or fileobj is not channel.sock:
+                return
+        else:
+            channel = child.channel
+            if self._children.get(child.ident) is not child:
+                return
+        if events & selectors.EVENT_WRITE:
+            channel.flush()
+            self._watch(channel, child)
+        if events & selectors.EVENT_READ:
+            if child is None:
+                self._hear_supervisor(channel)
+            else:
+                self._hear_child(child)
+
+    def _watch(self, channel: Channel, child: _Child | None) -> None:
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
+        if self._selector.get_key(channel.sock).events != events:
+            self._selector.modify(channel.sock, events, child)
+
+    # Giving work
+
+    def _fill(self) -> None:
+        dispatcher = self._dispatcher
+        while self._idle and dispatcher.waiting_works and self._busy < self._settings.max_workers:
+            child = self._idle.pop()
+            work = dispatcher.take(child.left)
+            if work is None:
+                self._idle.append(child)
+                break
+            self._give(child, work)
+        if dispatcher.drained and not dispatcher.waiting_works:
+            while self._idle:
+                self._retire(self._idle.pop())
+            if not self._busy:
+                for child in [one for one in self._children.values() if not one.ready]:
+                    self._retire(child)
+            return
+        starting = self._live - len(self._idle) - self._busy_live()
+        if dispatcher.waiting_works > starting + len(self._idle):
+            self._wanted = min(
+                self._settings.max_workers, self._live + dispatcher.waiting_works - starting
+            )
+        while self._live < self._wanted and not dispatcher.broken:
+            self._fork()
+
+    def _busy_live(self) -> int:
+        return sum(1 for one in self._children.values() if one.work is not None and one.left != 0)
+
+    def _give(self, child: _Child, work: Work) -> None:
+        child.work = work
+        self._busy += 1
+        if child.left is not None:
+            child.left -= work.count
+            if not child.left:
+                self._live -= 1
+        if work.items is None:
+            child.channel.send(Kind.CALL, work.ident, body=work.body)
+        else:
+            child.channel.send(Kind.CHUNK, work.ident, body=_pickling.dump((work.body, work.items))[0])
+        self._watch(child.channel, child)
+
+    def _fork(self) -> None:
+        if self._supervisor is None and not self._start_supervisor():
+            return
+        assert self._supervisor is not None
+        limit = self._settings.max_tasks_per_child
+        if limit is not None:
+            limit += random.randint(0, self._settings.max_tasks_jitter)
+        ours, theirs = socket.socketpair()
+        self._next_ident += 1
+        child = _Child(self._next_ident, Channel(ours), limit)
+        self._children[child.ident] = child
+        self._live += 1
+        self.children_started += 1
+        self._selector.register(ours, selectors.EVENT_READ, child)
+        self._supervisor.send(Kind.FORK, child.ident, fds=[theirs.detach()])
+        self._watch(self._supervisor, None)
+
+    # Hearing of outcomes
+
+    def _hear_child(self, child: _Child) -> None:
+        for frame in child.channel.receive():
+            self._take_frame(child, frame)
+        if child.channel.eof and self._selector.get_map().get(child.channel.sock) is not None:
+            # How it ended only the supervisor can tell.
+            self._selector.unregister(child.channel.sock)
+            self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL, only_if=child.deadline is None)
+
+    def _take_frame(self, child: _Child, frame: Frame) -> None:
+        if frame.kind in (Kind.RESULT, Kind.ERROR):
+            work = child.work
+            if work is None or work.ident != frame.ident:
+                return
+            self._dispatcher.outcome(
+                work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body
+            )
+            if work.done == work.count:
+                self._rest(child)
+        elif frame.kind == Kind.READY:
+            child.pid = frame.ident
+            child.ready = True
+            self._stillborn = 0
+            if child.deadline is None:
+                self._idle.append(child)
+        elif frame.kind == Kind.MODULES:
+            self._share(bytes(frame.body).decode().split("\n"))
+        elif frame.kind == Kind.INIT_ERROR:
+            error = _pickling.load_error(frame.body)
+            self._break("the initializer failed in a worker process, the pool is not usable", error)
+
+    def _rest(self, child: _Child) -> None:
+        child.work = None
+        self._busy -= 1
+        if child.deadline is not None:
+            return
+        if child.left == 0:
+            self.children_replaced += 1
+            self._retire(child)
+        else:
+            self._idle.append(child)
+
+    def _share(self, names: list[str]) -> None:
+        new = [name for name in names if name not in self._shared and not name.startswith("__m")]
+        self._shared.update(new)
+        if new:
+            self._tell_supervisor(Kind.IMPORT, body="\n".join(new).encode())
+
+    # Ends
+
+    def _retire(self, child: _Child) -> None:
+        """Let a child that has no work leave; it has some seconds for its own exit handlers."""
+        if child.deadline is not None:
+            return
+        if child.left != 0:
+            self._live -= 1
+        child.deadline = monotonic() + RETIREMENT_SECONDS
+        self._retiring[child.ident] = child
+        with contextlib.suppress(OSError):
+            child.channel.sock.shutdown(socket.SHUT_WR)
+
+    def _patience(self) -> float | None:
+        for child in self._retiring.values():
+            assert child.deadline is not None
+            return max(0.0, child.deadline - monotonic())
+        return None
+
+    def _retire_overdue(self) -> None:
+        now = monotonic()
+        for child in list(self._retiring.values()):
+            assert child.deadline is not None
+            if child.deadline > now:
+                return
+            del self._retiring[child.ident]
+            self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL)
+
+    def _kill_all(self, number: int) -> None:
+        for ident in self._children:
+            self._tell_supervisor(Kind.KILL, ident, number)
+
+    def _died(self, ident: int, pid: int, status: int) -> None:
+        child = self._children.get(ident)
+        if child is None:
+            return
+        # What it wrote before it died still counts.
+        for frame in child.channel.receive():
+            self._take_frame(child, frame)
+        retired = child.deadline is not None
+        if not child.ready and not retired:
+            self._stillborn += 1
+        if not retired:
+            self.children_crashed += 1
+            self._last_death = f"process {pid} {describe(status)}"
+        work = self._forget(child)
+        if work is not None:
+            self._dispatcher.lost(
+                work,
+                TerminatedWorkerError(
+                    f"{work.name} was not finished: its {self._last_death or f'process {pid}'} while it "
+                    "ran. Other tasks are not affected."
+                ),
+            )
+        if self._stillborn >= MAX_STILLBORN:
+            self._break(
+                f"{self._stillborn} worker processes in a row ended before their first task, the last: "
+                + self._last_death
+            )
+
+    def _forget(self, child: _Child) -> Work | None:
+        """Drop the record of a child that is gone, and return the work that it leaves behind."""
+        del self._children[child.ident]
+        self._retiring.pop(child.ident, None)
+        if child in self._idle:
+            self._idle.remove(child)
+        if child.deadline is None and child.left != 0:
+            self._live -= 1
+        work, child.work = child.work, None
+        if work is not None:
+            self._busy -= 1
+        if self._selector.get_map().get(child.channel.sock) is not None:
+            self._selector.unregister(child.channel.sock)
+        child.channel.close()
+        return work
+
+    # The supervisor
+
+    def _start_supervisor(self) -> bool:
+        try:
+            self._supervisor = self._session.start_supervisor()
+        except BaseException as error:
+            self._break(f"no supervisor process could be started: {error}", error)
+            return False
+        self._selector.register(self._supervisor.sock, selectors.EVENT_READ, None)
+        return True
+
+    def _tell_supervisor(
+        self, kind: int, ident: int = 0, index: int = 0, body: bytes = b"", only_if: bool = True
+    ) -> None:
+        if self._supervisor is not None and only_if:
+            self._supervisor.send(kind, ident, index, body)
+            self._watch(self._supervisor, None)
+
+    def _hear_supervisor(self, channel: Channel) -> None:
+        for frame in channel.receive():
+            if frame.kind == Kind.DIED:
+                self._died(frame.ident, frame.index, int(frame.body))
+            elif frame.kind == Kind.UNSHARED:
+                _log.info(
+                    "these modules are imported by each child for itself, because the supervisor cannot "
+                    "fork safely after them: %s",
+                    bytes(frame.body).decode(),
+                )
+        if channel.eof:
+            self._lose_supervisor()
+
+    def _lose_supervisor(self) -> None:
+        """Go on with a new supervisor: the children of the lost one die with it."""
+        assert self._supervisor is not None
+        self._selector.unregister(self._supervisor.sock)
+        self._supervisor.close()
+        self._supervisor = None
+        self.supervisors_lost += 1
+        self._stillborn += 1
+        self._shared.clear()
+        for child in list(self._children.values()):
+            for frame in child.channel.receive():
+                self._take_frame(child, frame)
+            pid = child.pid
+            work = self._forget(child)
+            if work is not None:
+                self._dispatcher.lost(
+                    work,
+                    TerminatedWorkerError(
+                        f"{work.name} was not finished: the supervisor of its process {pid} ended, and "
+                        "the process with it. The task itself was not at fault."
+                    ),
+                )
+        if self._stillborn >= MAX_STILLBORN:
+            self._break(f"{self._stillborn} supervisor processes in a row ended by themselves")
+
+    def _break(self, message: str, cause: BaseException | None = None) -> None:
+        def make() -> BaseException:
+            error = BrokenProcessPool(message)
+            error.__cause__ = cause
+            return error
+
+        self._dispatcher.break_(make)
+        for child in list(self._children.values()):
+            if child.work is not None:
+                work, child.work = child.work, None
+                self._busy -= 1
+                while work.done < work.count:
+                    work.done += 1
+                    self._dispatcher.fail_item(work, work.done - 1, make())
+        self._kill_all(signal.SIGKILL)
+
+    def _end(self) -> None:
+        if self._supervisor is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(self._supervisor.sock)
+            self._session.end_supervisor(self._supervisor)
+            self._supervisor = None
+        self._dispatcher.delivery.stop()
+        self._selector.close()
+        self._wake_in.close()
+        self._wake_out.close()
+        self._session.close(self._settings.idle_timeout)
+        self.ended.set()
+
+
+def describe(status: int) -> str:
+    """Say in words how a process ended."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"
