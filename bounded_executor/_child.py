@@ -8,6 +8,7 @@ later in a chunk costs no result that stood before it.
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import pickle
 import signal
@@ -38,6 +39,8 @@ def main(sock: socket.socket, config: _process.Config, fds: _process.Descriptors
         _process.drop_descriptors({sock.fileno(), *fds.numbers})
     else:
         config.apply()
+    # Starting this process has set the start method to how it was started.
+    multiprocessing.set_start_method(config.start_method, force=True)
     sock.setblocking(True)
     gc.enable()
     _reseed()

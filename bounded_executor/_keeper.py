@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import multiprocessing
 import os
 import signal
 import socket
@@ -49,14 +50,19 @@ def serve(forked: bool) -> None:
     control = _control
     assert control is not None
     context = _process.context(forked)
-    wake = _supervisor._watch_children()
-    supervisors: list[Any] = []
+    if not forked:
+        # A spawned process is told the start method of this one, and loky's means nothing to it.
+        multiprocessing.set_start_method("spawn", force=True)
     gc.collect()
+    with _process.ChildWatch() as watch:
+        _serve(control, context, watch)
+
+
+def _serve(control: Connection, context: Any, watch: _process.ChildWatch) -> None:
+    supervisors: list[Any] = []
     while True:
-        ready = wait([control, wake] if wake is not None else [control])
-        if wake is not None and wake in ready:
-            with contextlib.suppress(BlockingIOError):
-                wake.recv(4096)
+        ready = wait([control, *watch.objects(supervisors)])
+        watch.clear()
         for process in [one for one in supervisors if one.exitcode is not None]:
             supervisors.remove(process)
             process.join()

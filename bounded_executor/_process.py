@@ -6,13 +6,14 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.reduction import DupFd  # type: ignore[attr-defined]
 from typing import Any
 
-__all__ = ["CAN_FORK", "Config", "Descriptors", "context"]
+__all__ = ["CAN_FORK", "ChildWatch", "Config", "Descriptors", "context"]
 
 # Forking is safe here because nobody who forks has threads. macOS has fork, but its system
 # libraries do not survive it.
@@ -41,6 +42,7 @@ class Config:
     path: list[str]
     argv: list[str]
     umask: int
+    start_method: str | None
     forked: bool
     share_imports: bool
     initializer: bytes | None
@@ -57,6 +59,7 @@ class Config:
             [entry or directory or "" for entry in sys.path],
             list(getattr(sys, "argv", [])),
             _read_umask(),
+            multiprocessing.get_start_method(allow_none=True),
             forked,
             share_imports,
             initializer,
@@ -112,6 +115,42 @@ def die_with(parent: int) -> None:
     if os.getppid() != parent:
         # It was gone before the kernel knew that we care.
         os._exit(1)
+
+
+class ChildWatch:
+    """Wakes a wait when a child process may have ended; to be used by the main thread.
+
+    Where there is SIGCHLD it is that, because end-of-file on a pipe is not the end of a process
+    as long as something that it started holds the pipe. Elsewhere it is the process handles.
+    """
+
+    def __init__(self) -> None:
+        self._ends: tuple[socket.socket, socket.socket] | None = None
+        if hasattr(signal, "SIGCHLD"):
+            self._ends = socket.socketpair()
+            for end in self._ends:
+                end.setblocking(False)
+            signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
+            signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+
+    def objects(self, processes: list[Any]) -> list[Any]:
+        """Return what ``multiprocessing.connection.wait`` has to wait for."""
+        return [self._ends[0]] if self._ends else [process.sentinel for process in processes]
+
+    def clear(self) -> None:
+        """Forget the wake-ups so far; the caller looks at every process after this."""
+        if self._ends:
+            with contextlib.suppress(BlockingIOError):
+                self._ends[0].recv(4096)
+
+    def __enter__(self) -> ChildWatch:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._ends:
+            signal.set_wakeup_fd(-1)
+            for end in self._ends:
+                end.close()
 
 
 def own_group() -> None:

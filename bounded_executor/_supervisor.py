@@ -67,34 +67,34 @@ class _Supervisor:
         self._children: dict[int, _Child] = {}
         self._trial: tuple[Any, list[str]] | None = None
         self._wanted: list[str] = []
-        self._wake = _watch_children()
+        self._watch = _process.ChildWatch()
 
     def run(self) -> None:
+        """Serve until the parent closes the socket, then kill what is left."""
+        with self._watch:
+            self._serve()
+        for child in self._children.values():
+            _kill(child.process, signal.SIGKILL)
+        if self._trial is not None:
+            _kill(self._trial[0], signal.SIGKILL)
+
+    def _serve(self) -> None:
         # Collecting would write to pages that children share, and there is nothing to collect.
         gc.disable()
         gc.freeze()
         while True:
-            waiting: list[Any] = [self._sock]
-            if self._wake is not None:
-                waiting.append(self._wake)
-            else:
-                waiting += [child.process.sentinel for child in self._children.values()]
-                waiting += [self._trial[0].sentinel] if self._trial else []
-            ready = wait(waiting)
-            if self._wake in ready and self._wake is not None:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake.recv(4096)
+            processes = [child.process for child in self._children.values()]
+            if self._trial is not None:
+                processes.append(self._trial[0])
+            ready = wait([self._sock, *self._watch.objects(processes)])
+            self._watch.clear()
             self._reap()
             if self._sock in ready:
                 fds: list[int] = []
                 frame = read_frame(self._sock, fds)
                 if frame is None:
-                    break
+                    return
                 self._obey(frame, fds)
-        for child in self._children.values():
-            _kill(child.process, signal.SIGKILL)
-        if self._trial is not None:
-            _kill(self._trial[0], signal.SIGKILL)
 
     def _obey(self, frame: Frame, fds: list[int]) -> None:
         if frame.kind == Kind.FORK:
@@ -174,18 +174,6 @@ def _import(names: list[str]) -> None:
             # One that is not to be had by its name is the children's own matter.
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-
-
-def _watch_children() -> socket.socket | None:
-    """Return a socket that becomes readable when a child has ended; None where there is none."""
-    if not hasattr(signal, "SIGCHLD"):
-        return None
-    wake, write = socket.socketpair()
-    wake.setblocking(False)
-    write.setblocking(False)
-    signal.set_wakeup_fd(write.detach(), warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    return wake
 
 
 def _kill(process: Any, number: int) -> None:
