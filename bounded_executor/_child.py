@@ -71,13 +71,12 @@ class _Runner:
             frame = read_frame(self._sock)
             if frame is None:
                 return
-            kind, work, _, _, body = frame
-            del frame
-            if kind == Kind.CALL:
-                self._call(work, body)
+            if frame.kind == Kind.CALL:
+                self._call(frame.ident, frame.body)
             else:
-                self._chunk(work, body)
-            del body
+                self._chunk(frame.ident, frame.body)
+            # Nothing of a task stays while the next one is waited for.
+            del frame
 
     def _initialize(self, fds: list[int]) -> bool:
         if self._config.initializer is None:
@@ -149,7 +148,9 @@ class _Runner:
             self._write(Kind.MODULES, body="\n".join(names).encode())
         self._write(kind, work, index, seconds, body)
 
-    def _write(self, kind: int, ident: int = 0, index: int = 0, seconds: float = 0.0, body: bytes = b"") -> None:
+    def _write(
+        self, kind: int, ident: int = 0, index: int = 0, seconds: float = 0.0, body: bytes = b""
+    ) -> None:
         try:
             write_frame(self._sock, kind, ident, index, seconds, body)
         except OSError:

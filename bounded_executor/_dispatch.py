@@ -39,6 +39,7 @@ class Sink(Protocol):
 
     def start(self) -> bool:
         """Return whether the work is still wanted; asked once, as it is handed to a worker."""
+        ...
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
         """Take the outcome of one item, still pickled."""
@@ -89,7 +90,7 @@ class Work:
 class BoundedFuture(Future[Any]):
     """A future whose ``cancel`` gives the slot back at once."""
 
-    _forget: Callable[[], None] | None = None
+    _forget: Callable[[], object] | None = None
 
     def cancel(self) -> bool:
         """Cancel the call if no worker has been given it, like the standard library's futures."""
@@ -185,7 +186,7 @@ class Dispatcher:
             with self._lock:
                 if not self._waiting:
                     return None
-                ident, work = self._waiting.popitem(last=False)
+                _, work = self._waiting.popitem(last=False)
                 if limit is not None and work.count > limit:
                     rest = work.rest(limit)
                     self._waiting[rest.ident] = rest
@@ -195,9 +196,7 @@ class Dispatcher:
                 return work
             self._drop(work)
 
-    def outcome(
-        self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray
-    ) -> None:
+    def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
         """Note that the next item of ``work`` has ended in a result or the task's own error."""
         if index != work.done:
             raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")

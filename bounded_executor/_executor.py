@@ -1,14 +1,12 @@
-"""The executor: what a user calls, and the order in which its parts start and end.
+"""The executor: what a user calls.
 
 The way of a task: :meth:`BoundedProcessPoolExecutor.submit` pickles the call, takes a slot from
 the ledger (``_ledger``) and puts the work into the dispatcher's queue (``_dispatch``). The thread
 of ``_workers`` takes it from there and sends it to a child (``_child``); when its outcome arrives
 the slot is given back, and the delivery thread (``_delivery``) resolves the future.
 
-:class:`_Core` is all of that without the object the user holds, so that an executor which is
-dropped without shutdown can be noticed. ``_Core._lock`` guards ``_started`` and ``_unbegun``;
-starting, which may wait for a process to be launched, has ``_starting`` to itself, and nothing
-else is ever done under that one.
+This module holds what a user calls. :class:`Core` (``_core``) is what goes on when the user has
+dropped the executor.
 """
 
 from __future__ import annotations
@@ -17,7 +15,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
@@ -27,127 +24,15 @@ from typing import Any
 
 from . import _loky, _pickling
 from ._admission import must_not_block
-from ._dispatch import BoundedFuture, Dispatcher, FutureSink, Work
-from ._ledger import Ledger
+from ._core import Core
+from ._dispatch import BoundedFuture, FutureSink, Work
 from ._map import MapIterator, MapRun
 from ._params import Settings, check_count, check_seconds
-from ._session import Session
-from ._workers import Workers
 from .stats import ExecutorStats
 
 __all__ = ["BoundedProcessPoolExecutor"]
 
 _log = logging.getLogger("bounded_executor")
-
-# Executors that have started and not ended: what the end of the interpreter has to wait for.
-_running: set[_Core] = set()
-
-
-class _Core:
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.ledger = Ledger(settings.queue_size)
-        self.dispatcher = Dispatcher(self.ledger)
-        self.workers = Workers(self.dispatcher, settings, Session(settings))
-        self.dispatcher.wake = self.workers.wake
-        self._lock = threading.Lock()
-        self._starting = threading.Lock()
-        self._started = False
-        self._unbegun: set[MapRun] = set()
-
-    def start(self) -> None:
-        if self._started:
-            return
-        with self._starting:
-            if self._started:
-                return
-            self.workers.start()
-            self.dispatcher.delivery.start()
-            _loky.register_exit(_at_exit)
-            _running.add(self)
-            self._started = True
-
-    def add_map(self, run: MapRun) -> None:
-        with self._lock:
-            self._unbegun.add(run)
-
-    def begin_map(self, run: MapRun) -> None:
-        with self._lock:
-            self._unbegun.discard(run)
-
-    def shutdown(self, wait: bool, *, cancel: bool = False, run_maps: bool = False) -> None:
-        """End in order: no new tasks, maps that nobody began, what waits, what runs, processes."""
-        self.dispatcher.close()
-        error = None
-        try:
-            if run_maps:
-                error = self._run_maps()
-            if cancel:
-                self.dispatcher.cancel_waiting()
-            self.dispatcher.drain()
-            self.workers.wake()
-            if wait:
-                self._join()
-        except KeyboardInterrupt:
-            self.abort()
-            raise
-        if error is not None:
-            raise error
-
-    def abort(self) -> None:
-        """End now: cancel what waits, kill what runs, and wait for the processes to be gone."""
-        self.dispatcher.close()
-        self.dispatcher.cancel_waiting()
-        self.dispatcher.drain()
-        self.workers.kill(signal.SIGKILL)
-        self._join()
-
-    def abandon(self) -> None:
-        """The user's object is gone. Runs wherever the collector does, so it takes no lock."""
-        self.workers.note(self._close_abandoned)
-
-    def _close_abandoned(self) -> None:
-        with self._lock:
-            waits_for_exit = bool(self._unbegun)
-        if not waits_for_exit:
-            self.dispatcher.close()
-            self.dispatcher.drain()
-
-    def _join(self) -> None:
-        if not self._started:
-            self.workers.discard()
-            return
-        delivery = self.dispatcher.delivery
-        if delivery.is_current():
-            return
-        self.workers.ended.wait()
-        delivery.join()
-
-    def _run_maps(self) -> BaseException | None:
-        error = None
-        while True:
-            with self._lock:
-                if not self._unbegun:
-                    return error
-                run = self._unbegun.pop()
-            error = run.run_on() or error
-            kept = run.kept_bytes()
-            if kept and not run.dropped:
-                _log.info(
-                    "the results of a map that was not begun before the executor's shutdown are kept "
-                    "in memory until they are fetched: %d bytes so far",
-                    kept,
-                )
-
-
-def _at_exit() -> None:
-    for core in list(_running):
-        if not core.workers.ended.is_set():
-            try:
-                core.shutdown(True, run_maps=True)
-            except BaseException:
-                _log.critical("an executor could not be ended in order", exc_info=True)
-    _running.clear()
 
 
 class BoundedProcessPoolExecutor(Executor):
@@ -213,7 +98,7 @@ class BoundedProcessPoolExecutor(Executor):
         self._max_workers = settings.max_workers
         self._pid = os.getpid()
         self._told = False
-        self._core = _Core(settings)
+        self._core = Core(settings)
         self._finalizer = weakref.finalize(self, self._core.abandon)
         # The end of the interpreter is _at_exit's, which does more.
         self._finalizer.atexit = False
@@ -249,7 +134,7 @@ class BoundedProcessPoolExecutor(Executor):
         """
         return self._submit(fn, args, kwargs, False, None)
 
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., Any],
         *iterables: Iterable[Any],
@@ -292,8 +177,10 @@ class BoundedProcessPoolExecutor(Executor):
         """
         if timeout is not None:
             # The standard library takes a negative timeout as one that is over.
-            timeout = check_seconds("timeout", max(timeout, 0)) if _is_number(timeout) else (
-                check_seconds("timeout", timeout)
+            timeout = (
+                check_seconds("timeout", max(timeout, 0))
+                if _is_number(timeout)
+                else (check_seconds("timeout", timeout))
             )
         if chunksize is not None:
             check_count("chunksize", chunksize, least=1)
@@ -306,7 +193,7 @@ class BoundedProcessPoolExecutor(Executor):
             core.dispatcher,
             core.workers.note,
             fn,
-            zip(*iterables),
+            zip(*iterables, strict=False),
             workers=self._max_workers,
             buffersize=core.settings.queue_size if buffersize is None else buffersize,
             chunksize=chunksize,
@@ -377,14 +264,13 @@ class BoundedProcessPoolExecutor(Executor):
         exc_type: type[BaseException] | None,
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
-    ) -> bool | None:
+    ) -> None:
         if exc_type is not None and issubclass(exc_type, KeyboardInterrupt) and self._pid == os.getpid():
             self._core.abort()
         elif exc_type is not None and self._pid == os.getpid():
             self._core.shutdown(True)
         else:
             self.shutdown(wait=True)
-        return False
 
     def _submit(
         self,

@@ -70,7 +70,7 @@ class Keeper:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
             self._control.send_bytes(_keeper.START)
-            reduction.send_handle(self._control, theirs.fileno(), None)  # type: ignore[arg-type]
+            reduction.send_handle(self._control, theirs.fileno(), None)
         return ours
 
     def release(self, idle_timeout: float) -> None:
@@ -106,7 +106,7 @@ class Keeper:
             executor = loky.get_reusable_executor(
                 max_workers=1,
                 context=_loky_context(self._context),
-                timeout=None,
+                timeout=None,  # pyright: ignore[reportArgumentType]
                 initializer=_keeper.adopt,
                 initargs=(self._theirs, self._parent()),
             )
@@ -199,8 +199,9 @@ def _loky_context(context: str | BaseContext | None) -> Any:
 
 def _start_trackers() -> None:
     # Starting one unblocks the signals that the caller has blocked, so it must come first.
-    from loky.backend import resource_tracker as loky_tracker
     from multiprocessing import resource_tracker
+
+    from loky.backend import resource_tracker as loky_tracker
 
     resource_tracker.ensure_running()
     loky_tracker.ensure_running()
@@ -217,4 +218,3 @@ def _forget() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
-

@@ -197,7 +197,7 @@ class MapRun:
                 self._changed.wait(left)
         return None
 
-    def _timed_out(self) -> TimeoutError:
+    def _timed_out(self) -> Exception:
         # concurrent.futures' own class is this one only since Python 3.11.
         from concurrent.futures import TimeoutError as FuturesTimeoutError
 

@@ -56,8 +56,7 @@ def _check_context(value: Any) -> str | BaseContext | None:
         return value
     if not isinstance(value, str):
         raise TypeError(
-            "mp_context must be None, the name of a start method or a multiprocessing context, "
-            f"got {value!r}"
+            f"mp_context must be None, the name of a start method or a multiprocessing context, got {value!r}"
         )
     known = [*multiprocessing.get_all_start_methods(), "loky"]
     if value not in known:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import multiprocessing.context
 import os
 import pickle
 import sys
@@ -16,11 +17,10 @@ import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
-from multiprocessing import context as _mp_context
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from types import FunctionType
-from typing import Any
+from typing import Any, ClassVar
 
 import cloudpickle
 
@@ -29,7 +29,7 @@ __all__ = ["dump", "dump_call", "dump_error", "dump_inherited", "load_error", "n
 _log = logging.getLogger("bounded_executor")
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
-_RemoteTraceback: Callable[[str], BaseException] = _stdlib_process._RemoteTraceback  # type: ignore[attr-defined]
+_RemoteTraceback: Any = _stdlib_process._RemoteTraceback
 
 HEAVY_BYTES = 1_000_000
 _heavy_named: set[str] = set()
@@ -226,10 +226,11 @@ def dump_inherited(obj: Any) -> tuple[bytes, list[int], list[Any]]:
         tables.insert(0, dict.fromkeys((synchronize.Lock, synchronize.RLock), start.reduce_lock))
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        dispatch_table = ChainMap(*tables)
+        dispatch_table: ClassVar[Any] = ChainMap(*tables)
 
     buffer = io.BytesIO()
-    _mp_context.set_spawning_popen(start)
+    set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
+    set_spawning_popen(start)
     try:
         Pickler(buffer).dump(obj)
     except BaseException:
@@ -237,7 +238,7 @@ def dump_inherited(obj: Any) -> tuple[bytes, list[int], list[Any]]:
             os.close(fd)
         raise
     finally:
-        _mp_context.set_spawning_popen(None)
+        set_spawning_popen(None)
     return buffer.getvalue(), start.fds, start.kept
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.reduction import DupFd  # type: ignore[attr-defined]
+from multiprocessing.reduction import DupFd
 from typing import Any
 
 __all__ = ["CAN_FORK", "ChildWatch", "Config", "Descriptors", "context"]

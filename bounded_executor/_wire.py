@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 __all__ = ["Channel", "Frame", "Kind", "read_frame", "write_frame"]
 
@@ -50,7 +50,8 @@ class Kind:
     UNSHARED = 31  # body: why modules are not shared, for the log
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Frame:
     """One received frame."""
 
     kind: int
@@ -219,8 +220,8 @@ class Channel:
             length, kind, ident, index, seconds = _HEADER.unpack_from(self._in, at)
             end = at + _HEADER.size + length
             if end <= size:
-                body = bytes(memoryview(self._in)[at + _HEADER.size : end])
-                frames.append(Frame(kind, ident, index, seconds, body))
+                short = bytes(memoryview(self._in)[at + _HEADER.size : end])
+                frames.append(Frame(kind, ident, index, seconds, short))
                 at = end
                 continue
             if length > _LONG:

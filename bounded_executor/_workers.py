@@ -4,20 +4,14 @@ One thread per executor owns everything here: it alone talks to the supervisor a
 so their records need no lock. Other threads only leave a note (:meth:`Workers.wake`,
 :meth:`Workers.kill`) and write a byte to the thread's wake-up socket.
 
-A child goes through these states, and each task process is in exactly one record:
-
-    starting ──ready──> idle <──────> busy ──last task given──> leaving ──outcome──> retiring ──> gone
-
-A child is *leaving* once it was given the last task it may run. It no longer counts as one of the
-``max_workers``, so the next one is forked while it works; what bounds the tasks running at once
-is ``_busy``. Whatever state it is in, a child is gone when its supervisor has reaped it.
+Which child is in which state, and how many are needed, is in the books of ``_roster``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import random
+import pickle
 import selectors
 import signal
 import socket
@@ -30,6 +24,7 @@ from typing import Any
 from . import _loky, _pickling
 from ._dispatch import Dispatcher, Work
 from ._params import Settings
+from ._roster import Child, Roster
 from ._session import Session
 from ._wire import Channel, Frame, Kind
 from .errors import BrokenProcessPool, TerminatedWorkerError
@@ -38,22 +33,8 @@ __all__ = ["Workers"]
 
 _log = logging.getLogger("bounded_executor")
 
-RETIREMENT_SECONDS = 5.0
 # Processes that may end one after the other before any got ready; then starting more is no use.
 MAX_STILLBORN = 3
-
-
-class _Child:
-    __slots__ = ("channel", "deadline", "ident", "left", "pid", "ready", "work")
-
-    def __init__(self, ident: int, channel: Channel, left: int | None) -> None:
-        self.ident = ident
-        self.channel = channel
-        self.left = left
-        self.pid: int | None = None
-        self.ready = False
-        self.work: Work | None = None
-        self.deadline: float | None = None
 
 
 class Workers:
@@ -82,13 +63,7 @@ class Workers:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._supervisor: Channel | None = None
-        self._children: dict[int, _Child] = {}
-        self._idle: list[_Child] = []
-        self._live = 0  # children that are neither leaving nor retiring
-        self._busy = 0
-        self._wanted = 0  # children that demand has called for so far
-        self._retiring: dict[int, _Child] = {}
-        self._next_ident = 0
+        self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
         self._stillborn = 0
         self._last_death = ""
         self._shared: set[str] = set()
@@ -112,7 +87,7 @@ class Workers:
     @property
     def children(self) -> int:
         """Task processes that have been started and not reaped."""
-        return len(self._children)
+        return len(self._roster)
 
     def wake(self) -> None:
         """Have the thread look at the dispatcher; never blocks, callable from any thread."""
@@ -138,23 +113,23 @@ class Workers:
             while not self._quit:
                 for key, events in self._selector.select(self._patience()):
                     self._handle(key.fileobj, key.data, events)
-                self._retire_overdue()
+                self._kill_overdue()
                 while self._notes:
                     self._notes.popleft()()
                 self._fill()
-                self._quit = self._dispatcher.drained and not self._children and (
-                    not self._dispatcher.waiting_works
+                self._quit = (
+                    self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
                 )
         except BaseException as error:
             # A bug of ours must not leave anybody waiting for ever.
             _log.critical("the executor's own thread failed", exc_info=True)
             self._break(f"the executor's own thread failed with {error!r}", error)
-            for child in list(self._children.values()):
+            for child in self._roster:
                 self._forget(child)
         finally:
             self._end()
 
-    def _handle(self, fileobj: Any, child: _Child | None, events: int) -> None:
+    def _handle(self, fileobj: Any, child: Child | None, events: int) -> None:
         if fileobj is self._wake_in:
             with contextlib.suppress(BlockingIOError):
                 self._wake_in.recv(4096)
@@ -167,7 +142,7 @@ class Workers:
                 return
         else:
             channel = child.channel
-            if self._children.get(child.ident) is not child:
+            if self._roster.get(child.ident) is not child:
                 return
         if events & selectors.EVENT_WRITE:
             channel.flush()
@@ -178,7 +153,7 @@ class Workers:
             else:
                 self._hear_child(child)
 
-    def _watch(self, channel: Channel, child: _Child | None) -> None:
+    def _watch(self, channel: Channel, child: Child | None) -> None:
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
         if self._selector.get_key(channel.sock).events != events:
             self._selector.modify(channel.sock, events, child)
@@ -187,56 +162,33 @@ class Workers:
 
     def _fill(self) -> None:
         dispatcher = self._dispatcher
-        while self._idle and dispatcher.waiting_works and self._busy < self._settings.max_workers:
-            child = self._idle.pop()
+        while dispatcher.waiting_works and (child := self._roster.take_idle()) is not None:
             work = dispatcher.take(child.left)
             if work is None:
-                self._idle.append(child)
+                self._roster.put_back(child)
                 break
             self._give(child, work)
-        if dispatcher.drained and not dispatcher.waiting_works:
-            while self._idle:
-                self._retire(self._idle.pop())
-            if not self._busy:
-                for child in [one for one in self._children.values() if not one.ready]:
-                    self._retire(child)
-            return
-        starting = self._live - len(self._idle) - self._busy_live()
-        if dispatcher.waiting_works > starting + len(self._idle):
-            self._wanted = min(
-                self._settings.max_workers, self._live + dispatcher.waiting_works - starting
-            )
-        while self._live < self._wanted and not dispatcher.broken:
-            self._fork()
+        if not dispatcher.drained or dispatcher.waiting_works:
+            for _ in range(self._roster.missing(dispatcher.waiting_works)):
+                self._fork()
+        else:
+            for child in self._roster.unoccupied():
+                self._retire(child)
 
-    def _busy_live(self) -> int:
-        return sum(1 for one in self._children.values() if one.work is not None and one.left != 0)
-
-    def _give(self, child: _Child, work: Work) -> None:
-        child.work = work
-        self._busy += 1
-        if child.left is not None:
-            child.left -= work.count
-            if not child.left:
-                self._live -= 1
+    def _give(self, child: Child, work: Work) -> None:
+        self._roster.give(child, work)
         if work.items is None:
             child.channel.send(Kind.CALL, work.ident, body=work.body)
         else:
-            child.channel.send(Kind.CHUNK, work.ident, body=_pickling.dump((work.body, work.items))[0])
+            child.channel.send(Kind.CHUNK, work.ident, body=pickle.dumps((work.body, work.items)))
         self._watch(child.channel, child)
 
     def _fork(self) -> None:
         if self._supervisor is None and not self._start_supervisor():
             return
         assert self._supervisor is not None
-        limit = self._settings.max_tasks_per_child
-        if limit is not None:
-            limit += random.randint(0, self._settings.max_tasks_jitter)
         ours, theirs = socket.socketpair()
-        self._next_ident += 1
-        child = _Child(self._next_ident, Channel(ours), limit)
-        self._children[child.ident] = child
-        self._live += 1
+        child = self._roster.add(Channel(ours))
         self.children_started += 1
         self._selector.register(ours, selectors.EVENT_READ, child)
         self._supervisor.send(Kind.FORK, child.ident, fds=[theirs.detach()])
@@ -244,7 +196,7 @@ class Workers:
 
     # Hearing of outcomes
 
-    def _hear_child(self, child: _Child) -> None:
+    def _hear_child(self, child: Child) -> None:
         for frame in child.channel.receive():
             self._take_frame(child, frame)
         if child.channel.eof and self._selector.get_map().get(child.channel.sock) is not None:
@@ -252,38 +204,23 @@ class Workers:
             self._selector.unregister(child.channel.sock)
             self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL, only_if=child.deadline is None)
 
-    def _take_frame(self, child: _Child, frame: Frame) -> None:
+    def _take_frame(self, child: Child, frame: Frame) -> None:
         if frame.kind in (Kind.RESULT, Kind.ERROR):
             work = child.work
             if work is None or work.ident != frame.ident:
                 return
-            self._dispatcher.outcome(
-                work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body
-            )
-            if work.done == work.count:
-                self._rest(child)
+            self._dispatcher.outcome(work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body)
+            if work.done == work.count and self._roster.rest(child):
+                self.children_replaced += 1
+                self._retire(child)
         elif frame.kind == Kind.READY:
-            child.pid = frame.ident
-            child.ready = True
             self._stillborn = 0
-            if child.deadline is None:
-                self._idle.append(child)
+            self._roster.ready(child, frame.ident)
         elif frame.kind == Kind.MODULES:
             self._share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
-
-    def _rest(self, child: _Child) -> None:
-        child.work = None
-        self._busy -= 1
-        if child.deadline is not None:
-            return
-        if child.left == 0:
-            self.children_replaced += 1
-            self._retire(child)
-        else:
-            self._idle.append(child)
 
     def _share(self, names: list[str]) -> None:
         new = [name for name in names if name not in self._shared and not name.startswith("__m")]
@@ -293,45 +230,33 @@ class Workers:
 
     # Ends
 
-    def _retire(self, child: _Child) -> None:
-        """Let a child that has no work leave; it has some seconds for its own exit handlers."""
-        if child.deadline is not None:
-            return
-        if child.left != 0:
-            self._live -= 1
-        child.deadline = monotonic() + RETIREMENT_SECONDS
-        self._retiring[child.ident] = child
-        with contextlib.suppress(OSError):
-            child.channel.sock.shutdown(socket.SHUT_WR)
+    def _retire(self, child: Child) -> None:
+        """Let a child that has no work leave."""
+        if self._roster.retire(child):
+            with contextlib.suppress(OSError):
+                child.channel.sock.shutdown(socket.SHUT_WR)
 
     def _patience(self) -> float | None:
-        for child in self._retiring.values():
-            assert child.deadline is not None
-            return max(0.0, child.deadline - monotonic())
-        return None
+        deadline = self._roster.next_deadline()
+        return None if deadline is None else max(0.0, deadline - monotonic())
 
-    def _retire_overdue(self) -> None:
-        now = monotonic()
-        for child in list(self._retiring.values()):
-            assert child.deadline is not None
-            if child.deadline > now:
-                return
-            del self._retiring[child.ident]
+    def _kill_overdue(self) -> None:
+        for child in self._roster.overdue():
             self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL)
 
     def _kill_all(self, number: int) -> None:
-        for ident in self._children:
-            self._tell_supervisor(Kind.KILL, ident, number)
+        for child in self._roster:
+            self._tell_supervisor(Kind.KILL, child.ident, number)
 
     def _died(self, ident: int, pid: int, status: int) -> None:
-        child = self._children.get(ident)
+        child = self._roster.get(ident)
         if child is None:
             return
         # What it wrote before it died still counts.
         for frame in child.channel.receive():
             self._take_frame(child, frame)
         retired = child.deadline is not None
-        if not child.ready and not retired:
+        if child.pid is None and not retired:
             self._stillborn += 1
         if not retired:
             self.children_crashed += 1
@@ -351,17 +276,9 @@ class Workers:
                 + self._last_death
             )
 
-    def _forget(self, child: _Child) -> Work | None:
-        """Drop the record of a child that is gone, and return the work that it leaves behind."""
-        del self._children[child.ident]
-        self._retiring.pop(child.ident, None)
-        if child in self._idle:
-            self._idle.remove(child)
-        if child.deadline is None and child.left != 0:
-            self._live -= 1
-        work, child.work = child.work, None
-        if work is not None:
-            self._busy -= 1
+    def _forget(self, child: Child) -> Work | None:
+        """Drop what is kept of a child that is gone, and return the work that it leaves behind."""
+        work = self._roster.remove(child)
         if self._selector.get_map().get(child.channel.sock) is not None:
             self._selector.unregister(child.channel.sock)
         child.channel.close()
@@ -407,7 +324,7 @@ class Workers:
         self.supervisors_lost += 1
         self._stillborn += 1
         self._shared.clear()
-        for child in list(self._children.values()):
+        for child in self._roster:
             for frame in child.channel.receive():
                 self._take_frame(child, frame)
             pid = child.pid
@@ -430,10 +347,9 @@ class Workers:
             return error
 
         self._dispatcher.break_(make)
-        for child in list(self._children.values()):
-            if child.work is not None:
-                work, child.work = child.work, None
-                self._busy -= 1
+        for child in self._roster:
+            work = self._roster.take_work(child)
+            if work is not None:
                 while work.done < work.count:
                     work.done += 1
                     self._dispatcher.fail_item(work, work.done - 1, make())

@@ -1,0 +1,146 @@
+"""What an executor consists of, without the object that the user holds.
+
+They are apart so that an executor which is dropped without shutdown can be noticed: the threads know
+this object, and not the user's.
+
+``_lock`` guards ``_unbegun``. ``_starting`` guards ``_started`` and lets one thread do the starting
+while others wait for it, which may take as long as a process needs to be launched; nothing else is
+done under it, and no code of the user's.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+
+from . import _loky
+from ._dispatch import Dispatcher
+from ._ledger import Ledger
+from ._map import MapRun
+from ._params import Settings
+from ._session import Session
+from ._workers import Workers
+
+__all__ = ["Core"]
+
+_log = logging.getLogger("bounded_executor")
+
+# Executors that have started and not ended: what the end of the interpreter has to wait for.
+_running: set[Core] = set()
+
+
+class Core:
+    """One executor's parts, and the order in which they start and end.
+
+    Args:
+        settings: the executor's checked parameters.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings.queue_size)
+        self.dispatcher = Dispatcher(self.ledger)
+        self.workers = Workers(self.dispatcher, settings, Session(settings))
+        self.dispatcher.wake = self.workers.wake
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._started = False
+        self._unbegun: set[MapRun] = set()
+
+    def start(self) -> None:
+        """Start the threads and lease the keeper; once, by whoever comes first."""
+        if self._started:
+            return
+        with self._starting:
+            if self._started:
+                return
+            self.workers.start()
+            self.dispatcher.delivery.start()
+            _loky.register_exit(_at_exit)
+            _running.add(self)
+            self._started = True
+
+    def add_map(self, run: MapRun) -> None:
+        """Remember a map that is to be run to its end if nobody begins it."""
+        with self._lock:
+            self._unbegun.add(run)
+
+    def begin_map(self, run: MapRun) -> None:
+        """Forget a map that somebody has begun."""
+        with self._lock:
+            self._unbegun.discard(run)
+
+    def shutdown(self, wait: bool, *, cancel: bool = False, run_maps: bool = False) -> None:
+        """End in order: no new tasks, maps that nobody began, what waits, what runs, processes."""
+        self.dispatcher.close()
+        error = None
+        try:
+            if run_maps:
+                error = self._run_maps()
+            if cancel:
+                self.dispatcher.cancel_waiting()
+            self.dispatcher.drain()
+            self.workers.wake()
+            if wait:
+                self._join()
+        except KeyboardInterrupt:
+            self.abort()
+            raise
+        if error is not None:
+            raise error
+
+    def abort(self) -> None:
+        """End now: cancel what waits, kill what runs, and wait for the processes to be gone."""
+        self.dispatcher.close()
+        self.dispatcher.cancel_waiting()
+        self.dispatcher.drain()
+        self.workers.kill(signal.SIGKILL)
+        self._join()
+
+    def abandon(self) -> None:
+        """The user's object is gone. Runs wherever the collector does, so it takes no lock."""
+        self.workers.note(self._close_abandoned)
+
+    def _close_abandoned(self) -> None:
+        with self._lock:
+            waits_for_exit = bool(self._unbegun)
+        if not waits_for_exit:
+            self.dispatcher.close()
+            self.dispatcher.drain()
+
+    def _join(self) -> None:
+        if not self._started:
+            self.workers.discard()
+            return
+        delivery = self.dispatcher.delivery
+        if delivery.is_current():
+            return
+        self.workers.ended.wait()
+        delivery.join()
+
+    def _run_maps(self) -> BaseException | None:
+        error = None
+        while True:
+            with self._lock:
+                if not self._unbegun:
+                    return error
+                run = self._unbegun.pop()
+            error = run.run_on() or error
+            kept = run.kept_bytes()
+            if kept and not run.dropped:
+                _log.info(
+                    "the results of a map that was not begun before the executor's shutdown are kept "
+                    "in memory until they are fetched: %d bytes so far",
+                    kept,
+                )
+
+
+def _at_exit() -> None:
+    for core in list(_running):
+        if not core.workers.ended.is_set():
+            try:
+                core.shutdown(True, run_maps=True)
+            except BaseException:
+                _log.critical("an executor could not be ended in order", exc_info=True)
+    _running.clear()
