@@ -11,6 +11,7 @@ done under it, and no code of the user's.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 
@@ -41,7 +42,9 @@ class Core:
         self.settings = settings
         self.ledger = Ledger(settings.queue_size)
         self.dispatcher = Dispatcher(self.ledger)
-        self.workers = Workers(self.dispatcher, settings, Session(settings))
+        self.workers = Workers(
+            self.dispatcher, settings, Session(settings), on_end=lambda: _running.discard(self)
+        )
         self.dispatcher.wake = self.workers.wake
         self._lock = threading.Lock()
         self._starting = threading.Lock()
@@ -100,7 +103,10 @@ class Core:
 
     def abandon(self) -> None:
         """The user's object is gone. Runs wherever the collector does, so it takes no lock."""
-        self.workers.note(self._close_abandoned)
+        if self._started:
+            self.workers.note(self._close_abandoned)
+        else:
+            self.workers.discard()
 
     def _close_abandoned(self) -> None:
         with self._lock:
@@ -144,3 +150,8 @@ def _at_exit() -> None:
             except BaseException:
                 _log.critical("an executor could not be ended in order", exc_info=True)
     _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    # A forked copy of this process has none of the threads that would end them.
+    os.register_at_fork(after_in_child=_running.clear)

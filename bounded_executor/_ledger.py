@@ -68,7 +68,8 @@ class Ledger:
         self._above_bound = 0
         self._wait_seconds = 0.0
         self._waiters: deque[_Waiter] = deque()
-        self._head_since = 0.0
+        # Since when nothing but callbacks holds the first waiter back; None while something else does.
+        self._lagging_since: float | None = None
         self._closed: Callable[[], BaseException] | None = None
 
     def acquire(
@@ -172,21 +173,22 @@ class Ledger:
             waiter.granted = self._grant(waiter.want)
             self._pop_head()
             waiter.turn.notify()
-        if self._waiters and self._held < self.queue_size:
-            # Only the backlog of callbacks holds the head back now: let it count its patience.
+        if not self._waiters or self._held >= self.queue_size:
+            self._lagging_since = None
+        elif self._lagging_since is None:
+            self._lagging_since = monotonic()
             self._waiters[0].turn.notify()
 
     def _pop_head(self) -> None:
         self._waiters.popleft()
-        self._head_since = monotonic()
+        self._lagging_since = None
 
     def _wait(self, want: int, timeout: float | None) -> int:
         began = monotonic()
         deadline = None if timeout is None else began + timeout
-        if not self._waiters:
-            self._head_since = began
         waiter = _Waiter(self._lock, want)
         self._waiters.append(waiter)
+        self._serve()
         try:
             while not waiter.granted and waiter.error is None:
                 now = monotonic()
@@ -199,8 +201,8 @@ class Ledger:
                 # its patience has an end, because such a callback may be waiting for a lock
                 # that the caller holds.
                 patience = None if deadline is None else deadline - now
-                if self._waiters[0] is waiter and self._held < self.queue_size:
-                    left = self._head_since + HOLD_BACK_SECONDS - now
+                if self._waiters[0] is waiter and self._lagging_since is not None:
+                    left = self._lagging_since + HOLD_BACK_SECONDS - now
                     if left <= 0:
                         waiter.granted = 1
                         self._held += 1

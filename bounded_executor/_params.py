@@ -35,7 +35,7 @@ def check_seconds(name: str, value: Any) -> float:
     if math.isnan(value) or value < 0:
         raise ValueError(f"{name} must be >= 0 seconds, got {value!r}")
     # threading refuses longer waits; nobody outlives this one.
-    return min(float(value), 1e9)
+    return min(value, 1e9)
 
 
 def _check_workers(value: Any, default: Callable[[], int]) -> int:

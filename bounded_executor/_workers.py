@@ -44,9 +44,12 @@ class Workers:
         dispatcher: where work comes from and outcomes go.
         settings: the executor's checked parameters.
         session: starts supervisors, and knows what children inherit.
+        on_end: called by the thread when all processes have ended.
     """
 
-    def __init__(self, dispatcher: Dispatcher, settings: Settings, session: Session) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, settings: Settings, session: Session, on_end: Callable[[], None]
+    ) -> None:
         self.ended = threading.Event()
         self.children_started = 0
         self.children_replaced = 0
@@ -55,13 +58,13 @@ class Workers:
         self._dispatcher = dispatcher
         self._settings = settings
         self._session = session
+        self.on_end = on_end
+        self._started = False
+        self._wake_in: socket.socket
+        self._wake_out: socket.socket
+        self._selector: selectors.BaseSelector
         self._notes: deque[Callable[[], None]] = deque()
         self._wake_pending = False
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._supervisor: Channel | None = None
         self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
         self._stillborn = 0
@@ -73,16 +76,17 @@ class Workers:
         """Lease a keeper and start the thread."""
         keeper = _loky.lease(self._settings.mp_context, self._session.forked)
         self._session.keeper = keeper
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        self._started = True
         threading.Thread(target=self._run, name="bounded-workers", daemon=True).start()
 
     def discard(self) -> None:
-        """Close what was opened, for an executor that was shut down before it started."""
-        if not self.ended.is_set():
-            self._session.release_descriptors()
-            self._selector.close()
-            self._wake_in.close()
-            self._wake_out.close()
-            self.ended.set()
+        """Close what was opened, for an executor that ends before it started; takes no lock."""
+        self._session.release_descriptors()
 
     @property
     def children(self) -> int:
@@ -91,7 +95,7 @@ class Workers:
 
     def wake(self) -> None:
         """Have the thread look at the dispatcher; never blocks, callable from any thread."""
-        if not self._wake_pending:
+        if self._started and not self._wake_pending:
             self._wake_pending = True
             # A full or closed socket means that it is awake, or has nothing to look at any more.
             with contextlib.suppress(OSError):
@@ -366,6 +370,7 @@ class Workers:
         self._wake_in.close()
         self._wake_out.close()
         self._session.close(self._settings.idle_timeout)
+        self.on_end()
         self.ended.set()
 
 
