@@ -17,7 +17,7 @@ import sys
 from time import perf_counter
 from typing import Any
 
-from . import _pickling, _process
+from . import _main_module, _pickling, _process
 from ._wire import Kind, read_frame, write_frame
 
 __all__ = ["main"]
@@ -41,6 +41,7 @@ def main(sock: socket.socket, config: _process.Config, fds: _process.Descriptors
         config.apply()
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
+    _main_module.install(config.main)
     sock.setblocking(True)
     gc.enable()
     _reseed()

@@ -36,6 +36,7 @@ def adopt(control: Connection, parent: int | None) -> None:
     """
     global _control
     _process.ignore_interrupts()
+    _process.own_group()
     if parent is not None:
         _process.die_with(parent)
     _control = control

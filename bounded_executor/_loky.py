@@ -87,14 +87,15 @@ class Keeper:
         if quitting:
             self._thread.join()
 
-    def quit(self) -> None:
-        """End the process, and return when it has ended."""
+    def quit(self, *, wait: bool = True) -> None:
+        """End the process; with ``wait``, return when it has ended."""
         with _lock:
             self._quit = True
             if self in _idle:
                 _idle.remove(self)
             self._turn.notify()
-        self._thread.join()
+        if wait:
+            self._thread.join()
 
     def _own(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
@@ -153,11 +154,11 @@ class Keeper:
                     self._quit = True
 
 
-def lease(context: str | BaseContext | None, forked: bool) -> Keeper:
-    """Lend a keeper to the caller alone: a warm one, or a new one."""
+def lease(context: str | BaseContext | None, forked: bool, *, fresh: bool = False) -> Keeper:
+    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one."""
     with _lock:
         for keeper in reversed(_idle):
-            if keeper.key == (context, forked):
+            if not fresh and keeper.key == (context, forked):
                 _idle.remove(keeper)
                 keeper._leased = True
                 keeper._deadline = None

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
 from typing import Any
 
+from . import _main_module
+
 __all__ = ["CAN_FORK", "ChildWatch", "Config", "Descriptors", "context"]
 
 # Forking is safe here because nobody who forks has threads. macOS has fork, but its system
@@ -43,6 +45,7 @@ class Config:
     argv: list[str]
     umask: int
     start_method: str | None
+    main: dict[str, Any] | None
     forked: bool
     share_imports: bool
     initializer: bytes | None
@@ -60,6 +63,7 @@ class Config:
             list(getattr(sys, "argv", [])),
             _read_umask(),
             multiprocessing.get_start_method(allow_none=True),
+            _main_module.describe(),
             forked,
             share_imports,
             initializer,
@@ -163,11 +167,13 @@ def own_group() -> None:
 def default_signals() -> None:
     """Give user code the signals of a fresh Python."""
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Ignoring it forgets one that came before this process had left the terminal's group.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGCHLD"):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def ignore_interrupts() -> None:

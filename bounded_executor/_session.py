@@ -44,13 +44,17 @@ class Session:
     def start_supervisor(self) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made."""
         if self.keeper is None or self.keeper.error is not None:
-            lost, self.keeper = self.keeper, None
-            if lost is not None:
-                lost.release(0)
-            self.keeper = _loky.lease(self._settings.mp_context, self.forked)
+            self.drop_keeper()
+            self.keeper = _loky.lease(self._settings.mp_context, self.forked, fresh=True)
         channel = Channel(self.keeper.start_supervisor())
         channel.send(Kind.CONFIG, body=self._config, fds=[os.dup(fd) for fd in self._fds])
         return channel
+
+    def drop_keeper(self) -> None:
+        """Have the next supervisor come from a new keeper: this one's ended before it was of use."""
+        keeper, self.keeper = self.keeper, None
+        if keeper is not None:
+            keeper.quit(wait=False)
 
     def end_supervisor(self, channel: Channel) -> None:
         """Close the supervisor's socket, and wait until the process is on its way out."""

@@ -328,6 +328,9 @@ class Workers:
         self.supervisors_lost += 1
         self._stillborn += 1
         self._shared.clear()
+        if self._stillborn > 1:
+            # Its keeper may be dead without anybody having noticed yet.
+            self._session.drop_keeper()
         for child in self._roster:
             for frame in child.channel.receive():
                 self._take_frame(child, frame)

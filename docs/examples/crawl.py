@@ -183,6 +183,8 @@ def submit_all(executor: Executor, urls: Iterator[str], run: Run) -> None:
     """Submit each page and forget its future: the result is collected by a callback."""
 
     def collect(future: Future[Page]) -> None:
+        if future.cancelled():
+            return  # the run was interrupted, and its summary is not wanted
         error = future.exception()
         if error is None:
             run.page_came_back(future.result())
@@ -571,4 +573,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
