@@ -3,9 +3,9 @@
 They are apart so that an executor which is dropped without shutdown can be noticed: the threads know
 this object, and not the user's.
 
-``_lock`` guards ``_unbegun``. ``_starting`` guards ``_started`` and lets one thread do the starting
-while others wait for it, which may take as long as a process needs to be launched; nothing else is
-done under it, and no code of the user's.
+``_lock`` guards ``_unbegun`` and ``_map_runner``. ``_starting`` guards ``_started`` and lets one
+thread do the starting while others wait for it, which may take as long as a process needs to be
+launched; nothing else is done under it, and no code of the user's.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Core:
         self._starting = threading.Lock()
         self._started = False
         self._unbegun: set[MapRun] = set()
+        self._map_runner: int | None = None
+        self._maps_done = threading.Event()
 
     def start(self) -> None:
         """Start the threads and lease the keeper; once, by whoever comes first."""
@@ -79,12 +81,11 @@ class Core:
         self.dispatcher.close()
         error = None
         try:
+            if cancel:
+                self._cancel_waiting()
             if run_maps:
                 error = self._run_maps()
-            if cancel:
-                self.dispatcher.cancel_waiting()
-            self.dispatcher.drain()
-            self.workers.wake()
+            self._drain()
             if wait:
                 self._join()
         except KeyboardInterrupt:
@@ -96,8 +97,8 @@ class Core:
     def abort(self) -> None:
         """End now: cancel what waits, kill what runs, and wait for the processes to be gone."""
         self.dispatcher.close()
-        self.dispatcher.cancel_waiting()
-        self.dispatcher.drain()
+        self._cancel_waiting()
+        self._drain()
         self.workers.kill(signal.SIGKILL)
         self._join()
 
@@ -125,21 +126,48 @@ class Core:
         self.workers.ended.wait()
         delivery.join()
 
+    def _cancel_waiting(self) -> None:
+        with self._lock:
+            self._unbegun.clear()
+        self.dispatcher.cancel_waiting()
+
+    def _drain(self) -> None:
+        with self._lock:
+            # Whoever runs maps to their end comes by here afterwards.
+            if self._map_runner not in (None, threading.get_ident()):
+                return
+            self._unbegun.clear()
+        self.dispatcher.drain()
+        self.workers.wake()
+
     def _run_maps(self) -> BaseException | None:
+        """Run the maps that nobody began to their end; the first thread does, others wait for it."""
+        with self._lock:
+            runner = self._map_runner
+            if runner is None and not self._maps_done.is_set():
+                self._map_runner = threading.get_ident()
+        if runner is not None:
+            if runner != threading.get_ident():
+                self._maps_done.wait()
+            return None
         error = None
-        while True:
+        try:
+            while True:
+                with self._lock:
+                    if not self._unbegun:
+                        return error
+                    run = self._unbegun.pop()
+                error = run.run_on() or error
+                if not run.dropped:
+                    _log.info(
+                        "the results of a map that was not begun before the executor's shutdown are "
+                        "kept in memory until they are fetched: %d bytes so far",
+                        run.kept_bytes(),
+                    )
+        finally:
             with self._lock:
-                if not self._unbegun:
-                    return error
-                run = self._unbegun.pop()
-            error = run.run_on() or error
-            kept = run.kept_bytes()
-            if kept and not run.dropped:
-                _log.info(
-                    "the results of a map that was not begun before the executor's shutdown are kept "
-                    "in memory until they are fetched: %d bytes so far",
-                    kept,
-                )
+                self._map_runner = None
+            self._maps_done.set()
 
 
 def _at_exit() -> None:

@@ -9,9 +9,9 @@ calls :meth:`Dispatcher.take`, and later reports each item's end by :meth:`Dispa
 :meth:`Dispatcher.lost`. A piece of work is in exactly one place, the waiting queue or the backend,
 and whoever takes it out of there gives its slots back: that is what makes it exactly once.
 
-``_lock`` guards ``_waiting``, ``_state``, ``_error`` and the counters that several threads
-change. Nothing is done under it but moving work: no user code, no pickling, no other lock.
-A backend calls ``outcome`` and ``lost`` from one thread at a time.
+``_lock`` guards ``_waiting``, the states and the counters that several threads change. Nothing is
+done under it but moving work: no user code, no pickling, no other lock. A backend calls ``outcome``
+and ``lost`` from one thread at a time.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ class Dispatcher:
         """
         with self._lock:
             error = self._error
-            accepted = error is None and (after_close or not self._closed)
+            open_ = not self._closed or (after_close and not self._drained and not self._cancelling)
+            accepted = error is None and open_
             if accepted:
                 self._waiting[work.ident] = work
                 self._waiting_items += work.count
@@ -248,11 +249,13 @@ class Dispatcher:
         """Refuse new work and wake callers that wait for a slot; what waits is still run."""
         with self._lock:
             self._closed = True
-        self.ledger.close(shutdown_error)
+            error = self._error
+        self.ledger.close(error or shutdown_error)
 
     def drain(self) -> None:
         """Let the backend end once nothing waits any more; comes after :meth:`close`."""
-        self._drained = True
+        with self._lock:
+            self._drained = True
 
     def cancel_waiting(self) -> None:
         """Cancel all work that no worker has been given, and what a dying worker leaves undone."""

@@ -87,6 +87,7 @@ class MapRun:
         self._order: deque[int] = deque()
         self._seconds: float | None = None
         self._run_on = False
+        self._input_failed = False
         try:
             self._body = _pickling.dump_call(fn, fn)
         except Exception as error:
@@ -162,7 +163,7 @@ class MapRun:
         self._run_on = True
         while self._inputs is not None and not self._dispatcher.broken:
             self._submit(self._pull(self._chunk()))
-        return self._error
+        return self._error if self._input_failed else None
 
     def kept_bytes(self) -> int:
         """Return the bytes of results that are kept until somebody fetches them."""
@@ -243,6 +244,7 @@ class MapRun:
                 self._end_input(None)
                 break
             except BaseException as error:
+                self._input_failed = True
                 self._end_input(error)
                 break
             try:
