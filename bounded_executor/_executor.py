@@ -160,7 +160,7 @@ class BoundedProcessPoolExecutor(Executor):
             iterables: the inputs, endless ones welcome; the shortest ends the map.
             timeout: seconds from this call for the whole map; None: no limit.
             chunksize: int >= 1, items that travel to a worker together. None adapts it to the
-                tasks' speed. Never more than there is room for.
+                tasks' speed. Never more than there is room for, and 1 where ``submit`` was replaced.
             buffersize: int >= 1, items submitted and not yet yielded. Default ``queue_size``.
             unordered: yield results as they arrive, not in the order of the inputs.
 
@@ -189,6 +189,8 @@ class BoundedProcessPoolExecutor(Executor):
         self._check_usable()
         core = self._core
         core.start()
+        # Programs that replace `submit`, on the object or in a subclass, expect `map` to call it.
+        own = "submit" not in self.__dict__ and type(self).submit is BoundedProcessPoolExecutor.submit
         run = MapRun(
             core.dispatcher,
             core.workers.note,
@@ -199,6 +201,7 @@ class BoundedProcessPoolExecutor(Executor):
             chunksize=chunksize,
             unordered=bool(unordered),
             timeout=timeout,
+            submit=None if own else self.submit,
         )
         if buffersize is None:
             core.add_map(run)

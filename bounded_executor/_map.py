@@ -16,7 +16,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -33,7 +34,7 @@ _log = logging.getLogger("bounded_executor")
 # How long a chunk that is sized by the tasks' own speed should take.
 CHUNK_SECONDS = 0.005
 
-_Outcome = tuple["bool | None", Any]  # None: the error itself
+_Outcome = Callable[[], Any]  # returns the result or raises the error
 
 
 class MapRun:
@@ -48,6 +49,8 @@ class MapRun:
         chunksize: items that travel together; None adapts it.
         unordered: yield as results arrive.
         timeout: seconds from now for the whole map; None for no limit.
+        submit: what each item is to be submitted by, where somebody has replaced the executor's own
+            ``submit`` and expects to see the calls, as the standard library's map makes them.
     """
 
     to_deliver = False
@@ -64,12 +67,16 @@ class MapRun:
         chunksize: int | None,
         unordered: bool,
         timeout: float | None,
+        submit: Callable[..., Future[Any]] | None,
     ) -> None:
         self.note = note
         self.begun = False
         self.finished = False
         self.dropped = False
         self._dispatcher = dispatcher
+        self._fn = fn
+        self._submit_call = submit
+        self._futures: dict[int, Future[Any]] = {}
         self._inputs: Iterator[tuple[Any, ...]] | None = inputs
         self._buffersize = buffersize
         self._chunksize = chunksize
@@ -85,6 +92,7 @@ class MapRun:
         self._changed = threading.Condition()
         self._ready: dict[int, _Outcome] = {}
         self._order: deque[int] = deque()
+        self._stored_bytes = 0
         self._seconds: float | None = None
         self._run_on = False
         self._input_failed = False
@@ -99,16 +107,16 @@ class MapRun:
         return not self.finished
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
-        self._store(index, (ok, body), seconds)
+        self._store(index, partial(load_outcome, ok, body), seconds, len(body))
 
     def fail(self, index: int, error: BaseException) -> None:
-        self._store(index, (None, error))
+        self._store(index, partial(_raise, error))
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):
-            self._store(index, (None, CancelledError()))
+            self._store(index, partial(_raise, CancelledError()))
 
-    def _store(self, index: int, outcome: _Outcome, seconds: float | None = None) -> None:
+    def _store(self, index: int, outcome: _Outcome, seconds: float | None = None, size: int = 0) -> None:
         with self._changed:
             if seconds is not None:
                 known = self._seconds
@@ -116,6 +124,7 @@ class MapRun:
             if self.finished or self.dropped:
                 return
             self._ready[index] = outcome
+            self._stored_bytes += size
             if self._unordered:
                 self._order.append(index)
             self._changed.notify()
@@ -135,11 +144,7 @@ class MapRun:
                     raise self._error
                 raise StopIteration
             self._yielded += 1
-            ok, body = outcome
-            del outcome
-            if ok is None:
-                raise body
-            return load_outcome(ok, body)
+            return outcome()
         except BaseException:
             self.cancel()
             raise
@@ -161,20 +166,23 @@ class MapRun:
     def run_on(self) -> BaseException | None:
         """Submit all remaining inputs, for a map that nobody began; return the inputs' error."""
         self._run_on = True
+        self._submit_call = None
         while self._inputs is not None and not self._dispatcher.broken:
             self._submit(self._pull(self._chunk()))
         return self._error if self._input_failed else None
 
     def kept_bytes(self) -> int:
-        """Return the bytes of results that are kept until somebody fetches them."""
+        """Return the bytes of the results that arrived so far, none of which has been fetched."""
         with self._changed:
-            return sum(len(body) for ok, body in self._ready.values() if ok is not None)
+            return self._stored_bytes
 
     def cancel(self) -> None:
         """Cancel what has not started, and let go of everything."""
         self.finished = True
         self._end_input(None)
         self._dispatcher.discard_sink(self)
+        for future in list(self._futures.values()):
+            future.cancel()
         with self._changed:
             self._ready.clear()
             self._order.clear()
@@ -234,40 +242,37 @@ class MapRun:
         self._inputs = None
         self._error = error
 
-    def _pull(self, want: int) -> list[bytes | Exception]:
-        """Pull and pickle inputs; one that cannot be pickled is in the list as its error."""
-        items: list[bytes | Exception] = []
+    def _pull(self, want: int) -> list[tuple[Any, ...]]:
+        items: list[tuple[Any, ...]] = []
         while len(items) < want and self._inputs is not None:
             try:
-                args = next(self._inputs)
+                items.append(next(self._inputs))
             except StopIteration:
                 self._end_input(None)
-                break
             except BaseException as error:
                 self._input_failed = True
                 self._end_input(error)
-                break
-            try:
-                items.append(_pickling.dump(args)[0])
-            except Exception as error:
-                items.append(error)
-            del args
         return items
 
-    def _submit(self, items: list[bytes | Exception]) -> None:
-        at = 0
-        while at < len(items):
-            item = items[at]
-            if isinstance(item, Exception):
-                self._store(self._pulled, (None, item))
+    def _submit(self, items: list[tuple[Any, ...]]) -> None:
+        if self._submit_call is not None:
+            for args in items:
+                self._submit_through(self._submit_call, args)
+            return
+        chunk: list[bytes] = []
+        for args in items:
+            try:
+                chunk.append(_pickling.dump(args)[0])
+            except Exception as error:
+                # It fails alone: those before it go first, so that indices stay in order.
+                self._submit_chunk(chunk)
+                chunk = []
+                self._store(self._pulled, partial(_raise, error))
                 self._pulled += 1
-                at += 1
-                continue
-            end = at
-            chunk: list[bytes] = []
-            while end < len(items) and isinstance(one := items[end], bytes):
-                chunk.append(one)
-                end += 1
+        self._submit_chunk(chunk)
+
+    def _submit_chunk(self, chunk: list[bytes]) -> None:
+        while chunk:
             granted = self._acquire(len(chunk))
             if not granted:
                 return
@@ -278,8 +283,23 @@ class MapRun:
                 self._end_input(error)
                 return
             self._pulled += granted
-            at += granted
+            del chunk[:granted]
             self._dispatcher.wake()
+
+    def _submit_through(self, submit: Callable[..., Future[Any]], args: tuple[Any, ...]) -> None:
+        try:
+            future = submit(self._fn, *args)
+        except Exception as error:
+            self._end_input(error)
+            return
+        index = self._pulled
+        self._pulled += 1
+        self._futures[index] = future
+        future.add_done_callback(partial(self._take_future, index))
+
+    def _take_future(self, index: int, future: Future[Any]) -> None:
+        self._futures.pop(index, None)
+        self._store(index, future.result)
 
     def _acquire(self, want: int) -> int:
         ledger = self._dispatcher.ledger
@@ -292,6 +312,10 @@ class MapRun:
         except Exception as error:
             self._end_input(error)
             return 0
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
 
 
 def _caller() -> Any:

@@ -29,17 +29,19 @@ class Child:
     """The record of one task process.
 
     Attributes:
-        left: tasks that it may still be given; None for no limit.
+        limit: tasks that it may run; None for no limit.
+        left: tasks that it may still be given.
         pid: known once it is ready.
         work: what it runs.
         deadline: when it is killed, on the clock of ``time.monotonic``; set when it retires.
     """
 
-    __slots__ = ("channel", "deadline", "ident", "left", "pid", "work")
+    __slots__ = ("channel", "deadline", "ident", "left", "limit", "pid", "work")
 
     def __init__(self, ident: int, channel: Channel, left: int | None) -> None:
         self.ident = ident
         self.channel = channel
+        self.limit = left
         self.left = left
         self.pid: int | None = None
         self.work: Work | None = None

@@ -216,6 +216,7 @@ class Workers:
             self._dispatcher.outcome(work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body)
             if work.done == work.count and self._roster.rest(child):
                 self.children_replaced += 1
+                _log.debug("process %d has run its %d tasks and is replaced", child.pid, child.limit)
                 self._retire(child)
         elif frame.kind == Kind.READY:
             self._stillborn = 0
