@@ -203,7 +203,9 @@ class ExecutorMachine(RuleBasedStateMachine):
             if future.cancelled():
                 with pytest.raises(CancelledError):
                     future.result()
-        errors = [id(future.exception()) for future in self.futures if not future.cancelled() and future.exception()]
+        errors = [
+            id(future.exception()) for future in self.futures if not future.cancelled() and future.exception()
+        ]
         assert len(errors) == len(set(errors))
         for sink, granted in self.chunks:
             assert sorted(sink.ends) == list(range(granted))

@@ -1,0 +1,234 @@
+"""Every test leaves the machine as it found it, and none hangs.
+
+After a test no process, thread, file descriptor or shared-memory segment may be left that was
+not there before, apart from warm keepers within their idle time, each of which brings a fixed
+number of descriptors and semaphores. After a module the warm ones are ended too, and then
+nothing at all may be left.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import pytest
+from loky.backend import resource_tracker as loky_resource_tracker
+
+from bounded_executor import _loky
+
+WATCHDOG_SECONDS = 120
+SLOW_WATCHDOG_SECONDS = 1800
+STRAGGLER_SECONDS = 10.0
+WARM_STRAGGLER_SECONDS = 0.3
+MARK = "BOUNDED_EXECUTOR_TEST_RUN"
+
+os.environ[MARK] = str(os.getpid())
+_stderr: list[int] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes long; not part of the default run")
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        _stderr.append(os.dup(2))
+    # One of each stays until the end, as is promised. They start here so as not to count below.
+    resource_tracker.ensure_running()
+    loky_resource_tracker.ensure_running()
+
+
+def pytest_unconfigure() -> None:
+    while _stderr:
+        os.close(_stderr.pop())
+
+
+def _processes() -> tuple[set[int], set[int]]:
+    """Return all live processes of this run, and those among them that are warm keepers."""
+    parents: dict[int, int] = {}
+    mine = {os.getpid()}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            pid = int(name)
+            try:
+                fields = Path("/proc", name, "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            parents[pid] = int(fields[1])
+            if fields[0] != "Z" and _is_marked(pid, fields[19]):
+                mine.add(pid)
+    grown = True
+    while grown:
+        more = {pid for pid, parent in parents.items() if parent in mine and pid not in mine}
+        grown = bool(more)
+        mine |= more
+    mine.discard(os.getpid())
+    mine = {pid for pid in mine if "resource_tracker" not in _command(pid)}
+    with_children = {parents[pid] for pid in mine}
+    keepers = {
+        pid for pid in mine - with_children if parents[pid] == os.getpid() and _is_starter(_command(pid))
+    }
+    return mine, keepers
+
+
+def _is_starter(command: str) -> bool:
+    # Of loky's own start method, or of the standard library's "spawn".
+    return "popen_loky" in command or "spawn_main" in command
+
+
+_marked: dict[tuple[int, str], bool] = {}
+
+
+def _is_marked(pid: int, started: str) -> bool:
+    """Whether the process comes from this run, even if its parent has gone."""
+    known = _marked.get((pid, started))
+    if known is None:
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+        known = f"{MARK}={os.getpid()}".encode() in environ.split(b"\0")
+        # A process that has not executed its program yet still has its parent's environment.
+        if known or pid < os.getpid():
+            _marked[pid, started] = known
+    return known
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def _descriptors() -> dict[int, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+    return found
+
+
+def _segments() -> set[str]:
+    kinds = ("psm_", "loky-", "sem.")
+    return {name for name in os.listdir("/dev/shm") if name.startswith(kinds)}
+
+
+def _used_by_others(segment: str, mine: set[int]) -> bool:
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) not in mine and int(name) != os.getpid():
+            try:
+                if f"/dev/shm/{segment}" in Path("/proc", name, "maps").read_text():
+                    return True
+            except OSError:
+                continue
+    return False
+
+
+class _Snapshot:
+    """What is there now."""
+
+    def __init__(self) -> None:
+        self.processes, self.keepers = _processes()
+        self.descriptors = _descriptors()
+        self.threads = {thread for thread in threading.enumerate() if thread.name.startswith("bounded")}
+        self.segments = _segments()
+
+    def left_since(self, before: _Snapshot) -> str:
+        """Describe what was not there before; the keepers and what they need do not count."""
+        lines = [
+            f"process {pid}: {_command(pid)}" for pid in self.processes - self.keepers - before.processes
+        ]
+        keepers = len(self.keepers)
+        threads = {thread for thread in self.threads - before.threads if thread.is_alive()}
+        lines += [f"thread {thread.name}" for thread in threads if thread.name != "bounded-keeper"]
+        if sum(thread.name == "bounded-keeper" for thread in self.threads) > keepers:
+            lines.append(f"more bounded-keeper threads than the {keepers} keepers")
+        more = keepers - len(before.keepers)
+        if len(self.descriptors) > len(before.descriptors) + more * _Costs.descriptors:
+            lines += [
+                f"descriptor {fd}: {target}"
+                for fd, target in self.descriptors.items()
+                if target != before.descriptors.get(fd)
+            ]
+        new = self.segments - before.segments
+        if len(new) > max(more, len(self.keepers - before.keepers)) * _Costs.segments:
+            lines += [f"segment {name}" for name in new if not _used_by_others(name, self.processes)]
+        return "\n".join(lines)
+
+
+class _Costs:
+    """What one warm keeper holds in this process; learned when the first one is ended."""
+
+    descriptors = 0
+    segments = 0
+
+
+def _settled(before: _Snapshot, *, seconds: float = STRAGGLER_SECONDS) -> tuple[_Snapshot, str]:
+    deadline = time.monotonic() + seconds
+    while True:
+        now = _Snapshot()
+        left = now.left_since(before)
+        if not left or time.monotonic() > deadline:
+            return now, left
+        gc.collect()
+        time.sleep(0.01)
+
+
+def _learn_costs() -> None:
+    warm = _Snapshot()
+    _loky.close_idle()
+    cold = _Snapshot()
+    ended = len(warm.keepers) - len(cold.keepers)
+    if ended > 0:
+        _Costs.descriptors = (len(warm.descriptors) - len(cold.descriptors)) // ended
+        _Costs.segments = len(warm.segments - cold.segments) // ended
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> Iterator[None]:
+    """Fail a test that leaves something behind."""
+    before = _Snapshot()
+    yield
+    _, left = _settled(before, seconds=0)
+    if left:
+        gc.collect()
+        # Where keepers are warm the question can be decided, instead of waiting for long.
+        now, left = _settled(before, seconds=WARM_STRAGGLER_SECONDS)
+        if left and not now.keepers:
+            now, left = _settled(before)
+        if left and now.keepers:
+            _learn_costs()
+            _, left = _settled(before)
+    if left:
+        pytest.fail(f"the test leaves behind:\n{left}", pytrace=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def leaves_nothing_warm() -> Iterator[None]:
+    """Fail a module that leaves something behind once its warm keepers are ended."""
+    _loky.close_idle()
+    before = _Snapshot()
+    yield
+    _loky.close_idle()
+    gc.collect()
+    after, left = _settled(before)
+    after_keepers = after.keepers - before.keepers
+    if left or after_keepers:
+        pytest.fail(f"the module leaves behind:\n{left}\nkeepers: {after_keepers}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def watchdog(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Show what every thread is doing, and end the run, instead of hanging for ever."""
+    slow = request.node.get_closest_marker("slow") is not None
+    seconds = SLOW_WATCHDOG_SECONDS if slow else WATCHDOG_SECONDS
+    faulthandler.dump_traceback_later(seconds, exit=True, file=_stderr[0])
+    yield
+    faulthandler.cancel_dump_traceback_later()

@@ -1,0 +1,286 @@
+"""Tasks that workers import. No test runs here, and nothing here knows the package's inside."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+state: dict[str, Any] = {}
+
+
+def give(value: Any = None) -> Any:
+    return value
+
+
+def double(value: int) -> int:
+    return 2 * value
+
+
+def add(*values: int) -> int:
+    return sum(values)
+
+
+def everything(*args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    return args, kwargs
+
+
+def nap(seconds: float, value: Any = None) -> Any:
+    time.sleep(seconds)
+    return value
+
+
+def pid(_: Any = None) -> int:
+    return os.getpid()
+
+
+def identity(_: Any = None) -> tuple[int, str]:
+    """Process id and start time: the kernel may give a process id out again."""
+    return os.getpid(), Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+
+
+def ancestors(stop: int) -> list[int]:
+    """Process ids from this one up to the child of ``stop``."""
+    chain = [os.getpid()]
+    while True:
+        stat = Path(f"/proc/{chain[-1]}/stat").read_text().rpartition(")")[2].split()
+        parent = int(stat[1])
+        if parent in (stop, 1, 0):
+            return chain
+        chain.append(parent)
+
+
+# Files as a memory that outlives a process.
+
+
+def mark(path: str, value: Any = None) -> Any:
+    """Append one byte, which no other process can tear."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"x")
+    os.close(fd)
+    return value
+
+
+def marks(path: str) -> int:
+    return os.path.getsize(path) if os.path.exists(path) else 0
+
+
+def note(path: str, value: Any) -> Any:
+    with open(path, "a") as file:
+        file.write(f"{value}\n")
+    return value
+
+
+def notes(path: str) -> list[str]:
+    return Path(path).read_text().split() if os.path.exists(path) else []
+
+
+# Errors.
+
+
+def fail(message: str = "failed") -> NoReturn:
+    raise ValueError(message)
+
+
+def fail_if(value: int, bad: int) -> int:
+    if value == bad:
+        raise ValueError(f"bad {value}")
+    return value
+
+
+def leave(status: int = 0) -> NoReturn:
+    sys.exit(status)
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt("from the task")
+
+
+def kill_self(number: int = signal.SIGKILL) -> NoReturn:
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+    raise AssertionError("survived")
+
+
+def hard_exit(status: int) -> NoReturn:
+    os._exit(status)
+
+
+def kill_if(value: int, bad: int) -> int:
+    if value == bad:
+        kill_self()
+    return value
+
+
+def fork_and_return(value: Any) -> Any:
+    """Return in the process and in a copy of it."""
+    os.fork()
+    return value
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ArithmeticError(message)
+
+
+class NoPickle:
+    def __reduce__(self) -> NoReturn:
+        raise ArithmeticError("refuses to pickle")
+
+
+class NoUnpickle:
+    def __reduce__(self) -> Any:
+        return _refuse, ("refuses to unpickle",)
+
+
+class NoPickleError(Exception):
+    def __reduce__(self) -> NoReturn:
+        raise ArithmeticError("refuses to pickle")
+
+
+class NoUnpickleError(Exception):
+    def __reduce__(self) -> Any:
+        return _refuse, ("refuses to unpickle",)
+
+
+class TwoArgumentsError(Exception):
+    """The common mistake: ``args`` does not fit ``__init__``."""
+
+    def __init__(self, left: int, right: int) -> None:
+        super().__init__(f"{left} {right}")
+
+
+class ExitOnUnpickle:
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
+
+
+def make(name: str) -> Any:
+    """Return an object of a class of this module, made in the worker."""
+    return globals()[name]()
+
+
+def throw(name: str, *args: Any) -> NoReturn:
+    """Raise an exception of a class of this module."""
+    raise globals()[name](*args)
+
+
+class Tracked:
+    """Can be referred to weakly and travels."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+
+def tracked(_: Any = None) -> Tracked:
+    return Tracked()
+
+
+# Surroundings.
+
+
+def surroundings(variable: str) -> dict[str, Any]:
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "variable": os.environ.get(variable),
+        "directory": os.getcwd(),
+        "path": list(sys.path),
+        "umask": mask,
+        "state": dict(state),
+    }
+
+
+def spoil(variable: str, directory: str) -> None:
+    """Change whatever a task can change about its process."""
+    os.environ[variable] = "spoiled"
+    os.chdir(directory)
+    sys.path.insert(0, "/spoiled")
+    os.umask(0o777)
+    state["spoiled"] = True
+
+
+def imported_value(module: str) -> Any:
+    return __import__(module).VALUE
+
+
+def is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def sigint_is_default() -> bool:
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def loop_result(value: Any) -> Any:
+    async def answer() -> Any:
+        await asyncio.sleep(0)
+        return value
+
+    return asyncio.run(answer())
+
+
+# Initializers.
+
+
+def initialize(*values: Any) -> None:
+    state["initialized"] = values
+    state["by"] = os.getpid()
+
+
+def initialized() -> tuple[Any, bool]:
+    return state.get("initialized"), state.get("by") == os.getpid()
+
+
+def initialize_with_mark(path: str) -> None:
+    mark(path)
+    initialize(path)
+
+
+def fail_initializer(message: str = "no start") -> NoReturn:
+    raise LookupError(message)
+
+
+def fail_initializer_unless(path: str) -> None:
+    if not os.path.exists(path):
+        raise LookupError("not yet")
+
+
+def fail_initializer_at_gate(gate: Any) -> NoReturn:
+    gate.wait()
+    raise LookupError("no start")
+
+
+def kill_initializer() -> NoReturn:
+    kill_self()
+
+
+# Nested executors.
+
+
+def nested(count: int) -> list[int]:
+    from bounded_executor import BoundedProcessPoolExecutor
+
+    with BoundedProcessPoolExecutor(1, queue_size=2, idle_timeout=0) as executor:
+        futures = [executor.submit(double, number) for number in range(count)]
+        return [future.result() for future in futures]
+
+
+def nap_after_mark(path: str, seconds: float) -> None:
+    mark(path)
+    time.sleep(seconds)
+
+
+def in_thread(act: Any) -> None:
+    threading.Thread(target=act).start()
+
+
+def await_marks(path: str, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while marks(path) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

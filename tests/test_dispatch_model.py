@@ -1,0 +1,301 @@
+"""Ledger and dispatcher against a simple model, with a fake backend, in any order of events."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bounded_executor import BrokenProcessPool, QueueFull
+from bounded_executor._dispatch import BoundedFuture, Dispatcher, FutureSink, Work
+from bounded_executor._ledger import Ledger
+
+Item = tuple[int, int]  # number of the submission, index in it
+
+
+class FakeDelivery:
+    """Keeps what is to be delivered until the test delivers it."""
+
+    def __init__(self) -> None:
+        self.queue: deque[tuple[BoundedFuture, bool | None, Any]] = deque()
+
+    def put(self, future: BoundedFuture, ok: bool, body: bytes) -> None:
+        self.queue.append((future, ok, body))
+
+    def put_error(self, future: BoundedFuture, error: BaseException) -> None:
+        self.queue.append((future, None, error))
+
+    def deliver(self) -> None:
+        future, ok, body = self.queue.popleft()
+        if ok:
+            future.set_result(body)
+        else:
+            future.set_exception(body if ok is None else ValueError(body))
+
+
+class MapSink:
+    """Waits for a chunk, as a map does, and records how each item ended."""
+
+    to_deliver = False
+
+    def __init__(self) -> None:
+        self.ends: dict[int, str] = {}
+
+    def start(self) -> bool:
+        return True
+
+    def outcome(self, index: int, ok: bool, seconds: float, body: bytes) -> None:
+        self._end(index, "ok" if ok else "error")
+
+    def fail(self, index: int, error: BaseException) -> None:
+        self._end(index, "lost")
+
+    def cancelled(self, work: Work) -> None:
+        for index in range(work.first, work.first + work.count):
+            self._end(index, "cancelled")
+
+    def _end(self, index: int, how: str) -> None:
+        assert index not in self.ends, "an item ended twice"
+        self.ends[index] = how
+
+
+class Running:
+    """What the fake backend has taken and not finished."""
+
+    def __init__(self, work: Work, items: list[Item]) -> None:
+        self.work = work
+        self.items = items  # those without an outcome
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize(size=st.integers(1, 5))
+    def begin(self, size: int) -> None:
+        self.ledger = Ledger(size)
+        self.delivery = FakeDelivery()
+        self.dispatcher = Dispatcher(self.ledger, self.delivery)  # type: ignore[arg-type]
+        self.size = size
+        self.forced = 0
+        self.futures: dict[int, BoundedFuture] = {}
+        self.sinks: dict[int, Any] = {}
+        self.waiting: deque[list[Item]] = deque()
+        self.running: list[Running] = []
+        self.ended = 0
+        self.cancelled = 0
+        self.numbers = 0
+        self.closed = False
+        self.cancelling = False
+        self.broken = False
+
+    # Submitting.
+
+    def _acquire(self, want: int, force: bool) -> int:
+        """Take slots as an executor would; 0 when that is refused, as the model expects."""
+        if self.broken or self.closed:
+            with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
+                self.ledger.acquire(want, block=False, force=force)
+            return 0
+        held, undelivered = self._held(), len(self.delivery.queue)
+        free = self.size - held if undelivered < self.size else 0
+        assert self.ledger.free() == max(free, 0)
+        if free > 0:
+            granted = self.ledger.acquire(want, block=False, force=force)
+            assert granted == min(want, free)
+            return granted
+        if not force:
+            with pytest.raises(QueueFull):
+                self.ledger.acquire(want, block=False)
+            return 0
+        assert self.ledger.acquire(want, force=True) == 1
+        self.forced += 1
+        return 1
+
+    def _held(self) -> int:
+        return sum(map(len, self.waiting)) + sum(len(one.items) for one in self.running)
+
+    @rule(force=st.booleans())
+    def submit(self, force: bool) -> None:
+        if self._acquire(1, force):
+            future = BoundedFuture()
+            sink = FutureSink(future, self.delivery)  # type: ignore[arg-type]
+            work = Work("call", b"", None, sink)
+            future._forget = partial(self.dispatcher.discard, work)
+            self.dispatcher.submit(work)
+            self.numbers += 1
+            self.futures[self.numbers] = future
+            self.sinks[self.numbers] = sink
+            self.waiting.append([(self.numbers, 0)])
+
+    @rule(want=st.integers(1, 6), force=st.booleans())
+    def submit_chunk(self, want: int, force: bool) -> None:
+        granted = self._acquire(want, force)
+        if granted:
+            sink = MapSink()
+            self.dispatcher.submit(Work("chunk", b"", [b""] * granted, sink))
+            self.numbers += 1
+            self.sinks[self.numbers] = sink
+            self.waiting.append([(self.numbers, index) for index in range(granted)])
+
+    @precondition(lambda self: self.closed or self.broken)
+    @rule()
+    def submit_too_late(self) -> None:
+        """Slots were granted before the end, the work comes after it: they are given back."""
+        granted = self.ledger.acquire(1, force=True, after_close=True)
+        before = self.ledger.counts()
+        self.forced += before.above_bound - self.forced
+        with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
+            self.dispatcher.submit(Work("late", b"", None, MapSink()))
+        assert self.ledger.counts().held == before.held - granted
+
+    # The backend.
+
+    @rule(limit=st.none() | st.integers(1, 4))
+    def take(self, limit: int | None) -> None:
+        work = self.dispatcher.take(limit)
+        if not self.waiting:
+            assert work is None
+            return
+        assert work is not None
+        items = self.waiting.popleft()
+        if limit is not None and len(items) > limit:
+            self.waiting.appendleft(items[limit:])
+            items = items[:limit]
+        number, first = items[0]
+        assert work.sink is self.sinks[number], "first come, first served"
+        assert (work.first, work.count) == (first, len(items))
+        if number in self.futures:
+            assert self.futures[number].running()
+            assert not self.futures[number].cancel()
+        self.running.append(Running(work, items))
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), ok=st.booleans())
+    def finish_item(self, data: st.DataObject, ok: bool) -> None:
+        one = data.draw(st.sampled_from(self.running))
+        self.dispatcher.outcome(one.work, one.work.done, ok, 0.0, b"body")
+        one.items.pop(0)
+        self.ended += 1
+        if not one.items:
+            self.running.remove(one)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.running))
+        self.running.remove(one)
+        self.dispatcher.lost(one.work, RuntimeError("died"))
+        rest = one.items[1:]
+        self.ended += 1
+        if rest and self.broken:
+            self.ended += len(rest)
+        elif rest and self.cancelling:
+            self.cancelled += len(rest)
+        elif rest:
+            self.waiting.appendleft(rest)
+
+    @precondition(lambda self: self.delivery.queue)
+    @rule()
+    def deliver(self) -> None:
+        self.delivery.deliver()
+        self.ledger.delivered()
+
+    # Ends.
+
+    @precondition(lambda self: self.futures)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(sorted(self.futures)))
+        waits = [(number, 0)] in self.waiting
+        future = self.futures[number]
+        expected = waits or future.cancelled()
+        assert future.cancel() is expected
+        if waits:
+            self.waiting.remove([(number, 0)])
+            self.cancelled += 1
+
+    @precondition(lambda self: self.sinks)
+    @rule(data=st.data())
+    def discard_sink(self, data: st.DataObject) -> None:
+        """A map is closed: what of it waits goes, what runs runs on."""
+        number = data.draw(st.sampled_from(sorted(self.sinks)))
+        sink = self.sinks[number]
+        if isinstance(sink, MapSink):
+            self.dispatcher.discard_sink(sink)
+            self.cancelled += sum(len(items) for items in self.waiting if items[0][0] == number)
+            self.waiting = deque(items for items in self.waiting if items[0][0] != number)
+
+    @rule()
+    def close(self) -> None:
+        self.dispatcher.close()
+        self.closed = True
+
+    @precondition(lambda self: self.closed)
+    @rule()
+    def cancel_waiting(self) -> None:
+        self.dispatcher.cancel_waiting()
+        self.cancelling = True
+        self.cancelled += sum(map(len, self.waiting))
+        self.waiting.clear()
+
+    @rule()
+    def break_(self) -> None:
+        self.dispatcher.break_(lambda: BrokenProcessPool("broken"))
+        if not self.broken:
+            self.ended += sum(map(len, self.waiting))
+            self.waiting.clear()
+        self.broken = True
+
+    # What always holds.
+
+    @invariant()
+    def slots_are_those_of_unfinished_items(self) -> None:
+        counts = self.ledger.counts()
+        assert counts.held == self._held()
+        assert counts.held <= self.size + counts.above_bound
+        assert counts.above_bound == self.forced
+        assert counts.undelivered == len(self.delivery.queue)
+
+    @invariant()
+    def every_item_is_in_one_place(self) -> None:
+        submitted, waiting, cancelled = self.dispatcher.counters()
+        assert waiting == self.dispatcher.waiting == sum(map(len, self.waiting))
+        assert self.dispatcher.waiting_works == len(self.waiting)
+        assert cancelled == self.cancelled
+        assert self.dispatcher.succeeded + self.dispatcher.failed == self.ended
+        assert submitted == self.ended + cancelled + self._held()
+
+    def teardown(self) -> None:
+        """Whatever happened, everything can be brought to an end, and all slots are free then."""
+        if not hasattr(self, "ledger"):
+            return
+        while True:
+            while self.running:
+                one = self.running.pop()
+                while one.items:
+                    self.dispatcher.outcome(one.work, one.work.done, True, 0.0, b"")
+                    one.items.pop()
+            work = self.dispatcher.take()
+            if work is None:
+                break
+            self.running.append(Running(work, [(0, 0)] * work.count))
+        while self.delivery.queue:
+            self.deliver()
+        assert self.ledger.counts().held == 0
+        assert self.ledger.counts().undelivered == 0
+        assert all(future.done() for future in self.futures.values())
+        assert self.dispatcher.waiting == 0
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
