@@ -144,7 +144,7 @@ class MapRun:
                     raise self._error
                 raise StopIteration
             self._yielded += 1
-            return outcome()
+            return _end_noisily(outcome)
         except BaseException:
             self.cancel()
             raise
@@ -312,6 +312,14 @@ class MapRun:
         except Exception as error:
             self._end_input(error)
             return 0
+
+
+def _end_noisily(outcome: _Outcome) -> Any:
+    try:
+        return outcome()
+    except StopIteration as error:
+        # As it is, it would end the map as if the inputs had ended.
+        raise RuntimeError("a task of the map raised StopIteration") from error
 
 
 def _raise(error: BaseException) -> Any:

@@ -110,6 +110,11 @@ class Roster:
             return self._idle.pop()
         return None
 
+    def lose(self, child: Child) -> None:
+        """Note that a child cannot be reached any more; it is not given work."""
+        if child in self._idle:
+            self._idle.remove(child)
+
     def put_back(self, child: Child) -> None:
         """Undo :meth:`take_idle`."""
         self._idle.append(child)

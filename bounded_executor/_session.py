@@ -46,6 +46,8 @@ class Session:
         if self.keeper is None or self.keeper.error is not None:
             self.drop_keeper()
             self.keeper = _loky.lease(self._settings.mp_context, self.forked, fresh=True)
+            if self.keeper.error is not None:
+                raise self.keeper.error
         channel = Channel(self.keeper.start_supervisor())
         channel.send(Kind.CONFIG, body=self._config, fds=[os.dup(fd) for fd in self._fds])
         return channel

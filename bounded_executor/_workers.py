@@ -158,8 +158,9 @@ class Workers:
                 self._hear_child(child)
 
     def _watch(self, channel: Channel, child: Child | None) -> None:
+        key = self._selector.get_map().get(channel.sock)
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
-        if self._selector.get_key(channel.sock).events != events:
+        if key is not None and key.events != events:
             self._selector.modify(channel.sock, events, child)
 
     # Giving work
@@ -206,6 +207,7 @@ class Workers:
         if child.channel.eof and self._selector.get_map().get(child.channel.sock) is not None:
             # How it ended only the supervisor can tell.
             self._selector.unregister(child.channel.sock)
+            self._roster.lose(child)
             self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL, only_if=child.deadline is None)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:

@@ -257,3 +257,8 @@ def test_many_items_of_many_sizes() -> None:
     with BoundedProcessPoolExecutor(2, queue_size=4) as ex:
         assert list(ex.map(tasks.give, items)) == items
         assert Counter(ex.map(tasks.give, items, unordered=True)) == Counter(items)
+
+
+def test_a_task_that_raises_stop_iteration_does_not_end_the_map_in_silence() -> None:
+    with BoundedProcessPoolExecutor(1) as ex, pytest.raises(RuntimeError, match="StopIteration"):
+        list(ex.map(next, [iter([1]), iter([])]))

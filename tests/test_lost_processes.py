@@ -1,0 +1,66 @@
+"""Processes that die outside of a task: idle children, the supervisor, the keeper."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import tasks
+from helpers import PATIENCE, Gate, assert_all_free, wait_until
+
+from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError
+
+
+def status(pid: int) -> tuple[str, int]:
+    """State letter and parent of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[1])
+
+
+def test_an_idle_process_whose_death_nobody_has_told_is_given_no_work() -> None:
+    with BoundedProcessPoolExecutor(2, queue_size=10) as ex:
+        pids: set[int] = set()
+        deadline = time.monotonic() + PATIENCE
+        while len(pids) < 2 and time.monotonic() < deadline:
+            pids.update(ex.map(tasks.pid, range(10), chunksize=1))
+        victim = min(pids)
+        supervisor = status(victim)[1]
+        # Stopped, the supervisor cannot tell; only the victim's closed socket can be seen.
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            os.kill(victim, signal.SIGKILL)
+            wait_until(lambda: status(victim)[0] == "Z", "the victim is dead")
+            # Both ends were looked at by the time the first of these comes back.
+            outcomes = [ex.submit(tasks.double, number).exception(PATIENCE) for number in range(20)]
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+        assert sum(error is not None for error in outcomes) <= 1
+        assert all(isinstance(error, TerminatedWorkerError) for error in outcomes if error is not None)
+        assert_all_free(ex)
+
+
+@pytest.mark.parametrize("who", ["supervisor", "keeper"])
+def test_the_loss_of_a_supervisor_fails_what_runs_and_nothing_else(tmp_path: Path, who: str) -> None:
+    with BoundedProcessPoolExecutor(2) as ex, Gate(tmp_path) as gate:
+        supervisor = status(ex.submit(tasks.pid).result(PATIENCE))[1]
+        held = [ex.submit(gate.hold, number) for number in range(2)]
+        waiting = [ex.submit(tasks.double, number) for number in range(30)]
+        gate.wait_started(2)
+        os.kill(supervisor if who == "supervisor" else status(supervisor)[1], signal.SIGKILL)
+        for future in held:
+            with pytest.raises(TerminatedWorkerError, match="supervisor"):
+                future.result(PATIENCE)
+        assert [future.result(PATIENCE) for future in waiting] == [2 * number for number in range(30)]
+        assert ex.stats().supervisors_lost >= 1
+        assert_all_free(ex)
+
+
+def test_a_warm_keeper_that_was_killed_is_no_use_and_no_harm() -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        keeper = status(status(ex.submit(tasks.pid).result(PATIENCE))[1])[1]
+    os.kill(keeper, signal.SIGKILL)
+    with BoundedProcessPoolExecutor(1) as ex:
+        assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
