@@ -198,7 +198,9 @@ class _Start:
         """Reduce a lock by its name; one made for ``fork`` has none, and is stood in for."""
         name = lock._semlock.name
         nameless = getattr(lock, "_is_fork_ctx", None)
-        if nameless is None:
+        if name is None:
+            nameless = True
+        elif nameless is None:
             nameless = not os.path.exists("/dev/shm/sem." + name.lstrip("/"))
         if not nameless:
             return lock.__reduce_ex__(2)

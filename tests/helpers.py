@@ -103,6 +103,7 @@ def callers_waiting(executor: Any) -> int:
 def assert_all_free(executor: Any) -> None:
     """Every slot is free, and as many tasks run as there are slots."""
     wait_until(lambda: executor.stats().unfinished == 0, "all slots free")
+    wait_until(lambda: executor.stats().undelivered == 0, "all callbacks run")
     size = min(executor.stats().queue_size, 200)
     futures = [executor.submit_nowait(abs, -number) for number in range(size)]
     assert [future.result(PATIENCE) for future in futures] == list(range(size))
