@@ -1,215 +1,301 @@
-"""Ledger and dispatcher together, with a fake backend, in any order of events."""
+"""Ledger and dispatcher against a simple model, with a fake backend, in any order of events."""
 
 from __future__ import annotations
 
-from concurrent.futures import CancelledError
+from collections import deque
+from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bounded_executor import BrokenProcessPool, QueueFull
-from bounded_executor._delivery import load_outcome
 from bounded_executor._dispatch import BoundedFuture, Dispatcher, FutureSink, Work
 from bounded_executor._ledger import Ledger
-from bounded_executor._pickling import dump, dump_error
+
+Item = tuple[int, int]  # number of the submission, index in it
 
 
-class InlineDelivery:
-    """Delivers when told to, so that the backlog of callbacks is an event like the others."""
+class FakeDelivery:
+    """Keeps what is to be delivered until the test delivers it."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self.ledger = ledger
-        self.pending: list[tuple[BoundedFuture, bool | None, Any]] = []
+    def __init__(self) -> None:
+        self.queue: deque[tuple[BoundedFuture, bool | None, Any]] = deque()
 
     def put(self, future: BoundedFuture, ok: bool, body: bytes) -> None:
-        self.pending.append((future, ok, body))
+        self.queue.append((future, ok, body))
 
     def put_error(self, future: BoundedFuture, error: BaseException) -> None:
-        self.pending.append((future, None, error))
+        self.queue.append((future, None, error))
 
     def deliver(self) -> None:
-        future, ok, body = self.pending.pop(0)
-        try:
-            if ok is None:
-                raise body
-            future.set_result(load_outcome(ok, body))
-        except Exception as error:
-            future.set_exception(error)
-        self.ledger.delivered()
+        future, ok, body = self.queue.popleft()
+        if ok:
+            future.set_result(body)
+        else:
+            future.set_exception(body if ok is None else ValueError(body))
 
 
-class ChunkSink:
-    """Stands for a map: every item of its chunks must end exactly once."""
+class MapSink:
+    """Waits for a chunk, as a map does, and records how each item ended."""
 
     to_deliver = False
 
     def __init__(self) -> None:
         self.ends: dict[int, str] = {}
-        self.wanted = True
 
     def start(self) -> bool:
-        return self.wanted
-
-    def end(self, index: int, how: str) -> None:
-        assert index not in self.ends, f"item {index} ended as {self.ends[index]} and as {how}"
-        self.ends[index] = how
+        return True
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes) -> None:
-        self.end(index, "result" if ok else "error")
+        self._end(index, "ok" if ok else "error")
 
     def fail(self, index: int, error: BaseException) -> None:
-        self.end(index, "failed")
+        self._end(index, "lost")
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):
-            self.end(index, "cancelled")
+            self._end(index, "cancelled")
+
+    def _end(self, index: int, how: str) -> None:
+        assert index not in self.ends, "an item ended twice"
+        self.ends[index] = how
 
 
-class ExecutorMachine(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.size = 4
-        self.ledger = Ledger(self.size)
-        self.delivery = InlineDelivery(self.ledger)
+class Running:
+    """What the fake backend has taken and not finished."""
+
+    def __init__(self, work: Work, items: list[Item]) -> None:
+        self.work = work
+        self.items = items  # those without an outcome
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize(size=st.integers(1, 5))
+    def begin(self, size: int) -> None:
+        self.ledger = Ledger(size)
+        self.delivery = FakeDelivery()
         self.dispatcher = Dispatcher(self.ledger, self.delivery)  # type: ignore[arg-type]
-        self.futures: list[BoundedFuture] = []
-        self.works: dict[BoundedFuture, Work] = {}
-        self.chunks: list[tuple[ChunkSink, int]] = []
-        self.running: list[Work] = []
+        self.size = size
         self.forced = 0
+        self.futures: dict[int, BoundedFuture] = {}
+        self.sinks: dict[int, Any] = {}
+        self.waiting: deque[list[Item]] = deque()
+        self.running: list[Running] = []
+        self.ended = 0
+        self.cancelled = 0
+        self.numbers = 0
         self.closed = False
+        self.cancelling = False
         self.broken = False
+
+    # Submitting.
+
+    def _acquire(self, want: int, force: bool) -> int:
+        """Take slots as an executor would; 0 when that is refused, as the model expects."""
+        if self.broken or self.closed:
+            with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
+                self.ledger.acquire(want, block=False, force=force)
+            return 0
+        held, undelivered = self._held(), len(self.delivery.queue)
+        free = self.size - held if undelivered < self.size else 0
+        assert self.ledger.free() == max(free, 0)
+        if free > 0:
+            granted = self.ledger.acquire(want, block=False, force=force)
+            assert granted == min(want, free)
+            return granted
+        if not force:
+            with pytest.raises(QueueFull):
+                self.ledger.acquire(want, block=False)
+            return 0
+        assert self.ledger.acquire(want, force=True) == 1
+        self.forced += 1
+        return 1
+
+    def _held(self) -> int:
+        return sum(map(len, self.waiting)) + sum(len(one.items) for one in self.running)
 
     @rule(force=st.booleans())
     def submit(self, force: bool) -> None:
-        full = self.ledger.free() == 0
-        try:
-            self.ledger.acquire(block=False, force=force)
-        except QueueFull:
-            assert full and not force
-            return
-        except (RuntimeError, BrokenProcessPool):
-            assert self.closed or self.broken
-            return
-        self.forced += full
-        future = BoundedFuture()
-        work = Work("f", dump(len(self.futures))[0], None, FutureSink(future, self.delivery))  # type: ignore[arg-type]
-        future._forget = lambda: self.dispatcher.discard(work)
-        self.dispatcher.submit(work)
-        self.futures.append(future)
+        if self._acquire(1, force):
+            future = BoundedFuture()
+            sink = FutureSink(future, self.delivery)  # type: ignore[arg-type]
+            work = Work("call", b"", None, sink)
+            future._forget = partial(self.dispatcher.discard, work)
+            self.dispatcher.submit(work)
+            self.numbers += 1
+            self.futures[self.numbers] = future
+            self.sinks[self.numbers] = sink
+            self.waiting.append([(self.numbers, 0)])
 
-    @rule(count=st.integers(1, 5))
-    def submit_chunk(self, count: int) -> None:
-        try:
-            granted = self.ledger.acquire(count, block=False)
-        except (QueueFull, RuntimeError, BrokenProcessPool):
-            return
-        assert 1 <= granted <= min(count, self.size)
-        sink = ChunkSink()
-        self.dispatcher.submit(Work("g", b"", [b"x"] * granted, sink))
-        self.chunks.append((sink, granted))
+    @rule(want=st.integers(1, 6), force=st.booleans())
+    def submit_chunk(self, want: int, force: bool) -> None:
+        granted = self._acquire(want, force)
+        if granted:
+            sink = MapSink()
+            self.dispatcher.submit(Work("chunk", b"", [b""] * granted, sink))
+            self.numbers += 1
+            self.sinks[self.numbers] = sink
+            self.waiting.append([(self.numbers, index) for index in range(granted)])
 
-    @rule(limit=st.none() | st.integers(1, 3))
+    @precondition(lambda self: self.closed or self.broken)
+    @rule()
+    def submit_too_late(self) -> None:
+        """Slots were granted before the end, the work comes after it: they are given back."""
+        granted = self.ledger.acquire(1, force=True, after_close=True)
+        before = self.ledger.counts()
+        self.forced += before.above_bound - self.forced
+        with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
+            self.dispatcher.submit(Work("late", b"", None, MapSink()))
+        assert self.ledger.counts().held == before.held - granted
+
+    # The backend.
+
+    @rule(limit=st.none() | st.integers(1, 4))
     def take(self, limit: int | None) -> None:
         work = self.dispatcher.take(limit)
-        if work is not None:
-            assert limit is None or work.count <= limit
-            self.running.append(work)
+        if not self.waiting:
+            assert work is None
+            return
+        assert work is not None
+        items = self.waiting.popleft()
+        if limit is not None and len(items) > limit:
+            self.waiting.appendleft(items[limit:])
+            items = items[:limit]
+        number, first = items[0]
+        assert work.sink is self.sinks[number], "first come, first served"
+        assert (work.first, work.count) == (first, len(items))
+        if number in self.futures:
+            assert self.futures[number].running()
+            assert not self.futures[number].cancel()
+        self.running.append(Running(work, items))
 
     @precondition(lambda self: self.running)
-    @rule(ok=st.booleans(), data=st.data())
-    def finish(self, ok: bool, data: st.DataObject) -> None:
-        work = data.draw(st.sampled_from(self.running))
-        body = dump(1)[0] if ok else dump_error(ValueError("task"))
-        self.dispatcher.outcome(work, work.done, ok, 0.0, body)
-        if work.done == work.count:
-            self.running.remove(work)
+    @rule(data=st.data(), ok=st.booleans())
+    def finish_item(self, data: st.DataObject, ok: bool) -> None:
+        one = data.draw(st.sampled_from(self.running))
+        self.dispatcher.outcome(one.work, one.work.done, ok, 0.0, b"body")
+        one.items.pop(0)
+        self.ended += 1
+        if not one.items:
+            self.running.remove(one)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def lose(self, data: st.DataObject) -> None:
-        work = data.draw(st.sampled_from(self.running))
-        self.running.remove(work)
-        self.dispatcher.lost(work, BrokenProcessPool("killed"))
+        one = data.draw(st.sampled_from(self.running))
+        self.running.remove(one)
+        self.dispatcher.lost(one.work, RuntimeError("died"))
+        rest = one.items[1:]
+        self.ended += 1
+        if rest and self.broken:
+            self.ended += len(rest)
+        elif rest and self.cancelling:
+            self.cancelled += len(rest)
+        elif rest:
+            self.waiting.appendleft(rest)
+
+    @precondition(lambda self: self.delivery.queue)
+    @rule()
+    def deliver(self) -> None:
+        self.delivery.deliver()
+        self.ledger.delivered()
+
+    # Ends.
 
     @precondition(lambda self: self.futures)
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        future = data.draw(st.sampled_from(self.futures))
-        pending = not future.done() and not future.running()
-        assert future.cancel() == (pending or future.cancelled())
+        number = data.draw(st.sampled_from(sorted(self.futures)))
+        waits = [(number, 0)] in self.waiting
+        future = self.futures[number]
+        expected = waits or future.cancelled()
+        assert future.cancel() is expected
+        if waits:
+            self.waiting.remove([(number, 0)])
+            self.cancelled += 1
 
-    @precondition(lambda self: self.chunks)
+    @precondition(lambda self: self.sinks)
     @rule(data=st.data())
-    def close_map(self, data: st.DataObject) -> None:
-        sink, _ = data.draw(st.sampled_from(self.chunks))
-        sink.wanted = False
-        self.dispatcher.discard_sink(sink)
+    def discard_sink(self, data: st.DataObject) -> None:
+        """A map is closed: what of it waits goes, what runs runs on."""
+        number = data.draw(st.sampled_from(sorted(self.sinks)))
+        sink = self.sinks[number]
+        if isinstance(sink, MapSink):
+            self.dispatcher.discard_sink(sink)
+            self.cancelled += sum(len(items) for items in self.waiting if items[0][0] == number)
+            self.waiting = deque(items for items in self.waiting if items[0][0] != number)
 
-    @precondition(lambda self: self.delivery.pending)
     @rule()
-    def deliver(self) -> None:
-        self.delivery.deliver()
-
-    @rule(cancel=st.booleans())
-    def shutdown(self, cancel: bool) -> None:
-        self.closed = True
+    def close(self) -> None:
         self.dispatcher.close()
-        if cancel:
-            self.dispatcher.cancel_waiting()
-            assert self.dispatcher.waiting == 0
+        self.closed = True
+
+    @precondition(lambda self: self.closed)
+    @rule()
+    def cancel_waiting(self) -> None:
+        self.dispatcher.cancel_waiting()
+        self.cancelling = True
+        self.cancelled += sum(map(len, self.waiting))
+        self.waiting.clear()
 
     @rule()
     def break_(self) -> None:
-        self.broken = True
         self.dispatcher.break_(lambda: BrokenProcessPool("broken"))
-        for work in self.running:
-            for index in range(work.done, work.count):
-                self.dispatcher.fail_item(work, index, BrokenProcessPool("broken"))
-        self.running.clear()
+        if not self.broken:
+            self.ended += sum(map(len, self.waiting))
+            self.waiting.clear()
+        self.broken = True
+
+    # What always holds.
 
     @invariant()
     def slots_are_those_of_unfinished_items(self) -> None:
-        running = sum(work.count - work.done for work in self.running)
-        assert self.ledger.counts().held == self.dispatcher.waiting + running
-        assert self.ledger.counts().held <= self.size + self.forced
+        counts = self.ledger.counts()
+        assert counts.held == self._held()
+        assert counts.held <= self.size + counts.above_bound
+        assert counts.above_bound == self.forced
+        assert counts.undelivered == len(self.delivery.queue)
 
     @invariant()
-    def nothing_is_counted_twice(self) -> None:
+    def every_item_is_in_one_place(self) -> None:
         submitted, waiting, cancelled = self.dispatcher.counters()
-        running = sum(work.count - work.done for work in self.running)
-        ended = self.dispatcher.succeeded + self.dispatcher.failed + cancelled
-        assert submitted == waiting + running + ended
-
-    @invariant()
-    def backlog_is_what_waits_for_delivery(self) -> None:
-        assert self.ledger.counts().undelivered == len(self.delivery.pending)
+        assert waiting == self.dispatcher.waiting == sum(map(len, self.waiting))
+        assert self.dispatcher.waiting_works == len(self.waiting)
+        assert cancelled == self.cancelled
+        assert self.dispatcher.succeeded + self.dispatcher.failed == self.ended
+        assert submitted == self.ended + cancelled + self._held()
 
     def teardown(self) -> None:
-        while (work := self.dispatcher.take()) is not None:
-            self.running.append(work)
-        for work in self.running:
-            while work.done < work.count:
-                self.dispatcher.outcome(work, work.done, True, 0.0, dump(1)[0])
-        while self.delivery.pending:
-            self.delivery.deliver()
-        counts = self.ledger.counts()
-        assert counts.held == counts.undelivered == 0
-        for future in self.futures:
-            assert future.done()
-            if future.cancelled():
-                with pytest.raises(CancelledError):
-                    future.result()
-        errors = [
-            id(future.exception()) for future in self.futures if not future.cancelled() and future.exception()
-        ]
-        assert len(errors) == len(set(errors))
-        for sink, granted in self.chunks:
-            assert sorted(sink.ends) == list(range(granted))
+        """Whatever happened, everything can be brought to an end, and all slots are free then."""
+        if not hasattr(self, "ledger"):
+            return
+        while True:
+            while self.running:
+                one = self.running.pop()
+                while one.items:
+                    self.dispatcher.outcome(one.work, one.work.done, True, 0.0, b"")
+                    one.items.pop()
+            work = self.dispatcher.take()
+            if work is None:
+                break
+            self.running.append(Running(work, [(0, 0)] * work.count))
+        while self.delivery.queue:
+            self.deliver()
+        assert self.ledger.counts().held == 0
+        assert self.ledger.counts().undelivered == 0
+        assert all(future.done() for future in self.futures.values())
+        assert self.dispatcher.waiting == 0
 
 
-TestExecutor = ExecutorMachine.TestCase
-TestExecutor.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(
+    max_examples=150,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
