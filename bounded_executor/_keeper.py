@@ -22,6 +22,7 @@ __all__ = ["QUIT", "START", "adopt", "serve"]
 
 START = b"start"
 QUIT = b"quit"
+PARTING_SECONDS = 5.0
 
 _control: Connection | None = None
 
@@ -80,6 +81,9 @@ def _serve(control: Connection, context: Any, watch: _process.ChildWatch) -> Non
             os._exit(1)
         if message == QUIT:
             for process in supervisors:
+                # Their executors have ended, so one that stays is stuck in a module's import.
+                process.join(PARTING_SECONDS)
+                process.kill()
                 process.join()
             return
         with socket.socket(fileno=reduction.recv_handle(control)) as sock:
