@@ -177,11 +177,8 @@ class BoundedProcessPoolExecutor(Executor):
         """
         if timeout is not None:
             # The standard library takes a negative timeout as one that is over.
-            timeout = (
-                check_seconds("timeout", max(timeout, 0))
-                if _is_number(timeout)
-                else (check_seconds("timeout", timeout))
-            )
+            past = isinstance(timeout, (int, float)) and timeout < 0
+            timeout = check_seconds("timeout", 0 if past else timeout)
         if chunksize is not None:
             check_count("chunksize", chunksize, least=1)
         if buffersize is not None:
@@ -330,7 +327,3 @@ class BoundedProcessPoolExecutor(Executor):
                 f"this executor belongs to process {self._pid} and was inherited by process "
                 f"{os.getpid()} through os.fork(), where it has no workers. Make a new one there."
             )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -20,7 +20,6 @@ import pickle
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -30,11 +29,6 @@ from ._wire import Frame, Kind, read_frame, write_frame
 __all__ = ["main"]
 
 _TRIAL_THREADS = 3
-
-
-@dataclass
-class _Child:
-    process: Any
 
 
 def main(sock: socket.socket, parent: int) -> None:
@@ -64,7 +58,7 @@ class _Supervisor:
         self._config = config
         self._fds = _process.Descriptors(fds)
         self._context = _process.context(config.forked)
-        self._children: dict[int, _Child] = {}
+        self._children: dict[int, Any] = {}
         self._trial: tuple[Any, list[str]] | None = None
         self._wanted: list[str] = []
         self._watch = _process.ChildWatch()
@@ -74,7 +68,7 @@ class _Supervisor:
         with self._watch:
             self._serve()
         for child in self._children.values():
-            _kill(child.process, signal.SIGKILL)
+            _kill(child, signal.SIGKILL)
         if self._trial is not None:
             _kill(self._trial[0], signal.SIGKILL)
 
@@ -83,7 +77,7 @@ class _Supervisor:
         gc.disable()
         gc.freeze()
         while True:
-            processes = [child.process for child in self._children.values()]
+            processes = list(self._children.values())
             if self._trial is not None:
                 processes.append(self._trial[0])
             ready = wait([self._sock, *self._watch.objects(processes)])
@@ -100,7 +94,7 @@ class _Supervisor:
         if frame.kind == Kind.FORK:
             self._fork(frame.ident, fds[0])
         elif frame.kind == Kind.KILL and frame.ident in self._children:
-            _kill(self._children[frame.ident].process, frame.index)
+            _kill(self._children[frame.ident], frame.index)
         elif frame.kind == Kind.IMPORT:
             self._wanted += bytes(frame.body).decode().split("\n")
             self._try_imports()
@@ -111,17 +105,17 @@ class _Supervisor:
                 target=_child.main, args=(sock, self._config, self._fds, os.getpid())
             )
             process.start()
-        self._children[ident] = _Child(process)
+        self._children[ident] = process
 
     def _reap(self) -> None:
         for ident, child in list(self._children.items()):
-            status = child.process.exitcode
+            status = child.exitcode
             if status is None:
                 continue
             del self._children[ident]
-            pid = child.process.pid
-            child.process.join()
-            child.process.close()
+            pid = child.pid
+            child.join()
+            child.close()
             if status < 0:
                 # It did not leave by itself; what it started has nobody left.
                 with contextlib.suppress(OSError):
