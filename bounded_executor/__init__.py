@@ -1,8 +1,11 @@
 """A process pool executor with bounded memory, in place of ``ProcessPoolExecutor``."""
 
-from ._executor import BoundedProcessPoolExecutor
-from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TerminatedWorkerError
-from .stats import ExecutorStats
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._executor import BoundedProcessPoolExecutor
+    from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TerminatedWorkerError
+    from .stats import ExecutorStats
 
 __all__ = [
     "BoundedProcessPoolExecutor",
@@ -12,3 +15,19 @@ __all__ = [
     "SubmitTimeout",
     "TerminatedWorkerError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Our own processes import modules of this package too, and are to start without the executor:
+    # it would cost each of them time and memory.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _executor, errors, stats
+
+    for module in (_executor, errors, stats):
+        globals().update({public: getattr(module, public) for public in module.__all__})
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

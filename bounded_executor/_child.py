@@ -8,12 +8,14 @@ later in a chunk costs no result that stood before it.
 from __future__ import annotations
 
 import gc
+import importlib
 import multiprocessing
 import os
 import pickle
 import signal
 import socket
 import sys
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -23,29 +25,42 @@ from ._wire import Kind, read_frame, write_frame
 __all__ = ["main"]
 
 
-def main(sock: socket.socket, config: _process.Config, fds: _process.Descriptors, parent: int) -> None:
-    """Run tasks until the parent closes the socket; the target of a child process.
+@dataclass(frozen=True)
+class Plan:
+    """What a child is told when it is started.
 
-    Args:
-        sock: the child's end of its socket pair with the parent.
+    Attributes:
         config: the executor's settings that a child needs.
         fds: the descriptors that ``config.initializer`` refers to.
+        limit: tasks after which it leaves by itself; 0 for no limit.
+        known: names of the modules that its supervisor has, where imports are shared.
         parent: process id of the supervisor, which the child must not outlive.
     """
-    _process.die_with(parent)
+
+    config: _process.Config
+    fds: _process.Descriptors
+    limit: int
+    known: frozenset[str]
+    parent: int
+
+
+def main(sock: socket.socket, plan: Plan) -> None:
+    """Run tasks until the limit is reached or the parent closes the socket; a child's target."""
+    config = plan.config
+    _process.die_with(plan.parent)
     _process.own_group()
     _process.default_signals()
-    if config.forked:
-        _process.drop_descriptors({sock.fileno(), *fds.numbers})
-    else:
+    if not config.forked:
         config.apply()
+        for name in config.preload:
+            importlib.import_module(name)
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
     _main_module.install(config.main)
     sock.setblocking(True)
     gc.enable()
     _reseed()
-    _Runner(sock, config).run(fds.numbers)
+    _Runner(sock, plan).run()
 
 
 def _reseed() -> None:
@@ -57,18 +72,19 @@ def _reseed() -> None:
 
 
 class _Runner:
-    def __init__(self, sock: socket.socket, config: _process.Config) -> None:
+    def __init__(self, sock: socket.socket, plan: Plan) -> None:
         self._sock = sock
-        self._config = config
+        self._plan = plan
         self._pid = os.getpid()
-        self._modules = len(sys.modules)
-        self._names = set(sys.modules) if config.share_imports else set()
+        self._left = plan.limit or sys.maxsize
+        # Comparing names would touch, and so copy, a page for each of them: the count has to do.
+        self._modules = len(sys.modules) if plan.config.share_imports else -1
 
-    def run(self, fds: list[int]) -> None:
-        if not self._initialize(fds):
+    def run(self) -> None:
+        if not self._initialize():
             return
         self._write(Kind.READY, self._pid)
-        while True:
+        while self._left > 0:
             frame = read_frame(self._sock)
             if frame is None:
                 return
@@ -79,11 +95,12 @@ class _Runner:
             # Nothing of a task stays while the next one is waited for.
             del frame
 
-    def _initialize(self, fds: list[int]) -> bool:
-        if self._config.initializer is None:
+    def _initialize(self) -> bool:
+        pickled = self._plan.config.initializer
+        if pickled is None:
             return True
         try:
-            initializer, initargs = _pickling.load_inherited(self._config.initializer, fds)
+            initializer, initargs = _pickling.load_inherited(pickled, self._plan.fds.numbers)
             initializer(*initargs)
         except BaseException as error:
             self._write(Kind.INIT_ERROR, body=_pickling.dump_error(error))
@@ -142,11 +159,11 @@ class _Runner:
             # The task forked and returned in the copy too. Only the original may answer, or the
             # next task would get this one's result.
             os._exit(0)
-        if self._config.share_imports and len(sys.modules) != self._modules:
+        if self._modules != -1 and len(sys.modules) != self._modules:
             self._modules = len(sys.modules)
-            names = [name for name in sys.modules if name not in self._names]
-            self._names.update(names)
+            names = [name for name in sys.modules if name not in self._plan.known]
             self._write(Kind.MODULES, body="\n".join(names).encode())
+        self._left -= 1
         self._write(kind, work, index, seconds, body)
 
     def _write(

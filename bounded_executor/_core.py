@@ -14,8 +14,10 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Callable
+from typing import Any
 
-from . import _loky
+from . import _loky, _pickling
 from ._dispatch import Dispatcher
 from ._ledger import Ledger
 from ._map import MapRun
@@ -53,14 +55,14 @@ class Core:
         self._map_runner: int | None = None
         self._maps_done = threading.Event()
 
-    def start(self) -> None:
-        """Start the threads and lease the keeper; once, by whoever comes first."""
+    def start(self, fn: Callable[..., Any]) -> None:
+        """Start the threads and lease the keeper; once, by whoever comes first with a task of ``fn``."""
         if self._started:
             return
         with self._starting:
             if self._started:
                 return
-            self.workers.start()
+            self.workers.start(_pickling.module_of(fn))
             self.dispatcher.delivery.start()
             _loky.register_exit(_at_exit)
             _running.add(self)

@@ -61,6 +61,8 @@ class BoundedProcessPoolExecutor(Executor):
             None: no limit.
         idle_timeout: seconds for which a clean process is kept for the next executor after this
             one has been shut down. 0: everything has ended when ``shutdown`` returns.
+        preload: names of modules that are imported once, before the first task, and shared by all
+            workers. One whose import fails breaks the executor, with that error as the cause.
 
     Raises:
         TypeError: a parameter is of the wrong type.
@@ -82,6 +84,7 @@ class BoundedProcessPoolExecutor(Executor):
         queue_size: int | None = None,
         submit_timeout: float | None = None,
         idle_timeout: float = 10.0,
+        preload: Iterable[str] = (),
     ) -> None:
         settings = Settings.check(
             max_workers=max_workers,
@@ -93,6 +96,7 @@ class BoundedProcessPoolExecutor(Executor):
             queue_size=queue_size,
             submit_timeout=submit_timeout,
             idle_timeout=idle_timeout,
+            preload=preload,
             default_workers=_loky.cpu_count,
         )
         self._max_workers = settings.max_workers
@@ -185,7 +189,7 @@ class BoundedProcessPoolExecutor(Executor):
             check_count("buffersize", buffersize, least=1)
         self._check_usable()
         core = self._core
-        core.start()
+        core.start(fn)
         # Programs that replace `submit`, on the object or in a subclass, expect `map` to call it.
         own = "submit" not in self.__dict__ and type(self).submit is BoundedProcessPoolExecutor.submit
         run = MapRun(
@@ -289,7 +293,7 @@ class BoundedProcessPoolExecutor(Executor):
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future
-        core.start()
+        core.start(fn)
         ledger = core.ledger
         reason = must_not_block(frame) if block and not ledger.free() else None
         ledger.acquire(block=block, timeout=core.settings.submit_timeout, force=reason is not None)

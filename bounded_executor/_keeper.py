@@ -13,10 +13,11 @@ import os
 import signal
 import socket
 from multiprocessing import reduction
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from multiprocessing.connection import Connection
+from time import monotonic
 
 from . import _process, _supervisor
+from ._family import Family
 
 __all__ = ["QUIT", "START", "adopt", "serve"]
 
@@ -51,42 +52,38 @@ def serve(forked: bool) -> None:
     """
     control = _control
     assert control is not None
-    context = _process.context(forked)
     if not forked:
         # A spawned process is told the start method of this one, and loky's means nothing to it.
         multiprocessing.set_start_method("spawn", force=True)
-    gc.collect()
-    with _process.ChildWatch() as watch:
-        _serve(control, context, watch)
-
-
-def _serve(control: Connection, context: Any, watch: _process.ChildWatch) -> None:
-    supervisors: list[Any] = []
+    # A collection would write to the pages that all other processes share with this one.
+    gc.freeze()
+    gc.disable()
+    family = Family(forked, control)
+    supervisors: set[int] = set()
     while True:
-        ready = wait([control, *watch.objects(supervisors)])
-        watch.clear()
-        for process in [one for one in supervisors if one.exitcode is not None]:
-            supervisors.remove(process)
-            process.join()
-            process.close()
-        if control not in ready:
+        asked = family.wait()
+        supervisors.difference_update(pid for pid, _ in family.reap())
+        if not asked:
             continue
         try:
             message = control.recv_bytes()
         except (EOFError, OSError):
             # The parent is gone without a word, and loky's own queue will never say so.
-            for process in supervisors:
-                with contextlib.suppress(OSError):
-                    os.kill(process.pid, signal.SIGKILL)
+            _kill(supervisors)
             os._exit(1)
         if message == QUIT:
-            for process in supervisors:
-                # Their executors have ended, so one that stays is stuck in a module's import.
-                process.join(PARTING_SECONDS)
-                process.kill()
-                process.join()
+            # Their executors have ended, so one that stays is stuck in a module's import.
+            deadline = monotonic() + PARTING_SECONDS
+            while supervisors and family.wait_ended(deadline - monotonic()):
+                supervisors.difference_update(pid for pid, _ in family.reap())
+            _kill(supervisors)
+            family.close()
             return
         with socket.socket(fileno=reduction.recv_handle(control)) as sock:
-            process = context.Process(target=_supervisor.main, args=(sock, os.getpid()))
-            process.start()
-        supervisors.append(process)
+            supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+
+
+def _kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -54,6 +54,7 @@ class Keeper:
         self._leased = True
         self._quit = False
         self._deadline: float | None = None
+        self._spare: socket.socket | None = None
         self._control: Connection
         self._control, self._theirs = Pipe(duplex=True)
         self._started = threading.Event()
@@ -67,6 +68,10 @@ class Keeper:
 
     def start_supervisor(self) -> socket.socket:
         """Start a supervisor and return our end of its socket; a broken keeper's is at its end."""
+        spare, self._spare = self._spare, None
+        return spare or self._start_supervisor()
+
+    def _start_supervisor(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
             self._control.send_bytes(_keeper.START)
@@ -75,9 +80,13 @@ class Keeper:
 
     def release(self, idle_timeout: float) -> None:
         """Give the keeper back; it stays warm for ``idle_timeout`` seconds, and 0 waits for its end."""
+        stays = self.error is None and idle_timeout > 0
+        if stays and self._spare is None:
+            # Forked while nobody waits for it; it has not been told anything yet.
+            self._spare = self._start_supervisor()
         with _lock:
             self._leased = False
-            if self.error is None and idle_timeout > 0 and not self._quit:
+            if stays and self.error is None and not self._quit:
                 self._deadline = monotonic() + idle_timeout
                 _idle.append(self)
             else:
@@ -85,7 +94,13 @@ class Keeper:
             self._turn.notify()
             quitting = self._quit
         if quitting:
+            self._drop_spare()
             self._thread.join()
+
+    def _drop_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.close()
 
     def quit(self, *, wait: bool = True) -> None:
         """End the process; with ``wait``, return when it has ended."""
@@ -119,6 +134,7 @@ class Keeper:
             self._theirs.close()
             self._started.set()
         self._wait()
+        self._drop_spare()
         with contextlib.suppress(OSError):
             self._control.send_bytes(_keeper.QUIT)
         self._control.close()

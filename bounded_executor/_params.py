@@ -64,6 +64,18 @@ def _check_context(value: Any) -> str | BaseContext | None:
     return value
 
 
+def _check_modules(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a tuple of module names, got {value!r}")
+    modules = tuple(value)
+    for module in modules:
+        if not isinstance(module, str):
+            raise TypeError(f"{name} must hold names of modules as strings, got {module!r}")
+        if not all(part.isidentifier() for part in module.split(".")):
+            raise ValueError(f"{name} must hold absolute names of modules, got {module!r}")
+    return modules
+
+
 @dataclass(frozen=True)
 class Settings:
     """The checked parameters of one executor; see its constructor for what each means."""
@@ -77,6 +89,7 @@ class Settings:
     queue_size: int
     submit_timeout: float | None
     idle_timeout: float
+    preload: tuple[str, ...]
 
     @classmethod
     def check(
@@ -91,6 +104,7 @@ class Settings:
         queue_size: Any,
         submit_timeout: Any,
         idle_timeout: Any,
+        preload: Any,
         default_workers: Callable[[], int],
     ) -> Settings:
         """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
@@ -123,4 +137,5 @@ class Settings:
             if submit_timeout is None
             else check_seconds("submit_timeout", submit_timeout),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
+            preload=_check_modules("preload", preload),
         )

@@ -104,6 +104,12 @@ def name_of(fn: Callable[..., Any]) -> str:
     return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
 
 
+def module_of(fn: Callable[..., Any]) -> str | None:
+    """Return the module that a worker imports to run ``fn``; None when ``fn`` travels by value."""
+    module = getattr(getattr(fn, "func", fn), "__module__", None)
+    return module if isinstance(module, str) and module != "builtins" and _can_import(module) else None
+
+
 def _warn_heavy(fn: Callable[..., Any]) -> None:
     name = name_of(fn)
     if name in _heavy_named or not isinstance(fn, FunctionType):

@@ -6,8 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import socket
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
@@ -15,7 +15,7 @@ from typing import Any
 
 from . import _main_module
 
-__all__ = ["CAN_FORK", "ChildWatch", "Config", "Descriptors", "context"]
+__all__ = ["CAN_FORK", "Config", "Descriptors"]
 
 # Forking is safe here because nobody who forks has threads. macOS has fork, but its system
 # libraries do not survive it.
@@ -36,6 +36,9 @@ class Config:
     Attributes:
         forked: children are forked by the supervisor, not spawned.
         share_imports: the supervisor imports what tasks import, for all later children.
+        preload: names of modules that every child has from the start.
+        first: name of the module that the first task's function comes from, to be imported before
+            any child is started; None where it is not to be had, or not to be shared.
         initializer: pickle of ``(initializer, initargs)``, or None.
     """
 
@@ -48,10 +51,14 @@ class Config:
     main: dict[str, Any] | None
     forked: bool
     share_imports: bool
+    preload: tuple[str, ...]
+    first: str | None
     initializer: bytes | None
 
     @classmethod
-    def capture(cls, *, forked: bool, share_imports: bool, initializer: bytes | None) -> Config:
+    def capture(
+        cls, *, forked: bool, share_imports: bool, preload: tuple[str, ...], initializer: bytes | None
+    ) -> Config:
         """Return the state of this process as it is now."""
         directory = None
         with contextlib.suppress(OSError):
@@ -66,6 +73,8 @@ class Config:
             _main_module.describe(),
             forked,
             share_imports,
+            preload,
+            None,
             initializer,
         )
 
@@ -106,11 +115,6 @@ def _rebuild(wrapped: list[Any]) -> Descriptors:
     return Descriptors([one.detach() for one in wrapped])
 
 
-def context(forked: bool) -> Any:
-    """Return the multiprocessing context that starts supervisors and children."""
-    return multiprocessing.get_context("fork" if forked else "spawn")
-
-
 def die_with(parent: int) -> None:
     """Have this process killed when the thread that started it ends, where the kernel can."""
     if _prctl is None:
@@ -119,42 +123,6 @@ def die_with(parent: int) -> None:
     if os.getppid() != parent:
         # It was gone before the kernel knew that we care.
         os._exit(1)
-
-
-class ChildWatch:
-    """Wakes a wait when a child process may have ended; to be used by the main thread.
-
-    Where there is SIGCHLD it is that, because end-of-file on a pipe is not the end of a process
-    as long as something that it started holds the pipe. Elsewhere it is the process handles.
-    """
-
-    def __init__(self) -> None:
-        self._ends: tuple[socket.socket, socket.socket] | None = None
-        if hasattr(signal, "SIGCHLD"):
-            self._ends = socket.socketpair()
-            for end in self._ends:
-                end.setblocking(False)
-            signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
-            signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-
-    def objects(self, processes: list[Any]) -> list[Any]:
-        """Return what ``multiprocessing.connection.wait`` has to wait for."""
-        return [self._ends[0]] if self._ends else [process.sentinel for process in processes]
-
-    def clear(self) -> None:
-        """Forget the wake-ups so far; the caller looks at every process after this."""
-        if self._ends:
-            with contextlib.suppress(BlockingIOError):
-                self._ends[0].recv(4096)
-
-    def __enter__(self) -> ChildWatch:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._ends:
-            signal.set_wakeup_fd(-1)
-            for end in self._ends:
-                end.close()
 
 
 def own_group() -> None:
@@ -166,11 +134,9 @@ def own_group() -> None:
 
 def default_signals() -> None:
     """Give user code the signals of a fresh Python."""
-    signal.set_wakeup_fd(-1)
     # Ignoring it forgets one that came before this process had left the terminal's group.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGCHLD"):
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -197,6 +163,14 @@ def drop_descriptors(keep: set[int]) -> None:
                 os.fstat(fd)
                 os.dup2(null, fd, inheritable=False)
     os.close(null)
+
+
+def native_threads() -> int:
+    """Return how many threads this process has, those that Python knows nothing of included."""
+    try:
+        return len(os.listdir("/proc/self/task"))
+    except OSError:
+        return threading.active_count()
 
 
 def _tracker_descriptors() -> set[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import socket
+from dataclasses import replace
 from typing import Any
 
 from . import _loky, _pickling, _process
@@ -37,9 +38,19 @@ class Session:
             forked=self.forked,
             # A module may look different after the initializer than before it.
             share_imports=self.forked and initializer is None,
+            preload=settings.preload,
             initializer=initializer,
         )
-        self._config = pickle.dumps(config)
+        self._config = config
+
+    def import_first(self, module: str | None) -> None:
+        """Have the supervisors import the module of the first task before they start children."""
+        if self._config.share_imports:
+            self._config = replace(self._config, first=module)
+
+    def import_nothing(self) -> None:
+        """Leave all imports to the children: a supervisor could not have forked after its own."""
+        self._config = replace(self._config, share_imports=False, preload=(), first=None)
 
     def start_supervisor(self) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made."""
@@ -49,7 +60,7 @@ class Session:
             if self.keeper.error is not None:
                 raise self.keeper.error
         channel = Channel(self.keeper.start_supervisor())
-        channel.send(Kind.CONFIG, body=self._config, fds=[os.dup(fd) for fd in self._fds])
+        channel.send(Kind.CONFIG, body=pickle.dumps(self._config), fds=[os.dup(fd) for fd in self._fds])
         return channel
 
     def drop_keeper(self) -> None:

@@ -20,10 +20,9 @@ import pickle
 import signal
 import socket
 import sys
-from multiprocessing.connection import wait
-from typing import Any
 
-from . import _child, _process
+from . import _child, _pickling, _process
+from ._family import Family
 from ._wire import Frame, Kind, read_frame, write_frame
 
 __all__ = ["main"]
@@ -31,23 +30,24 @@ __all__ = ["main"]
 _TRIAL_THREADS = 3
 
 
-def main(sock: socket.socket, parent: int) -> None:
+def main(sock: socket.socket, forked: bool, parent: int) -> None:
     """Serve one executor until the parent closes the socket; the target of the process.
 
     Args:
         sock: the supervisor's end of its socket pair with the parent.
+        forked: this process and its children are forked.
         parent: process id of the keeper that started this process.
     """
     _process.die_with(parent)
     _process.ignore_interrupts()
     sock.setblocking(True)
+    if forked:
+        _process.drop_descriptors({sock.fileno()})
     fds: list[int] = []
     frame = read_frame(sock, fds)
     if frame is None:
         return
     config: _process.Config = pickle.loads(frame.body)
-    if config.forked:
-        _process.drop_descriptors({sock.fileno(), *fds})
     config.apply()
     _Supervisor(sock, config, fds).run()
 
@@ -57,33 +57,55 @@ class _Supervisor:
         self._sock = sock
         self._config = config
         self._fds = _process.Descriptors(fds)
-        self._context = _process.context(config.forked)
-        self._children: dict[int, Any] = {}
-        self._trial: tuple[Any, list[str]] | None = None
+        self._family = Family(config.forked, sock)
+        self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
+        self._trial: tuple[int, list[str]] | None = None
         self._wanted: list[str] = []
-        self._watch = _process.ChildWatch()
+        self._known: frozenset[str] = frozenset()
 
     def run(self) -> None:
         """Serve until the parent closes the socket, then kill what is left."""
-        with self._watch:
+        # Collecting would write to pages that children share, and there is nothing to collect.
+        gc.disable()
+        if self._import_ahead():
+            self._settle()
             self._serve()
-        for child in self._children.values():
-            _kill(child, signal.SIGKILL)
+        for pid in self._children:
+            _kill(pid, signal.SIGKILL)
         if self._trial is not None:
             _kill(self._trial[0], signal.SIGKILL)
 
-    def _serve(self) -> None:
-        # Collecting would write to pages that children share, and there is nothing to collect.
-        gc.disable()
+    def _import_ahead(self) -> bool:
+        """Import what every child will need; False when this process is not fit to fork after that."""
+        config = self._config
+        if not config.forked:
+            return True
+        try:
+            for name in config.preload:
+                importlib.import_module(name)
+        except BaseException as error:
+            self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
+            return False
+        names = [*config.preload]
+        if config.first is not None:
+            _import([config.first])
+            names.append(config.first)
+        if names and _process.native_threads() > 1:
+            self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
+            return False
+        return True
+
+    def _settle(self) -> None:
+        """Keep what was imported apart from what a child makes, and note what it has."""
         gc.freeze()
+        if self._config.share_imports:
+            self._known = frozenset(sys.modules)
+
+    def _serve(self) -> None:
         while True:
-            processes = list(self._children.values())
-            if self._trial is not None:
-                processes.append(self._trial[0])
-            ready = wait([self._sock, *self._watch.objects(processes)])
-            self._watch.clear()
+            ordered = self._family.wait()
             self._reap()
-            if self._sock in ready:
+            if ordered:
                 fds: list[int] = []
                 frame = read_frame(self._sock, fds)
                 if frame is None:
@@ -92,88 +114,79 @@ class _Supervisor:
 
     def _obey(self, frame: Frame, fds: list[int]) -> None:
         if frame.kind == Kind.FORK:
-            self._fork(frame.ident, fds[0])
-        elif frame.kind == Kind.KILL and frame.ident in self._children:
-            _kill(self._children[frame.ident], frame.index)
+            self._start_child(frame.ident, frame.index, fds[0])
+        elif frame.kind == Kind.KILL:
+            for pid in [pid for pid, ident in self._children.items() if ident == frame.ident]:
+                _kill(pid, frame.index)
         elif frame.kind == Kind.IMPORT:
             self._wanted += bytes(frame.body).decode().split("\n")
             self._try_imports()
 
-    def _fork(self, ident: int, fd: int) -> None:
+    def _start_child(self, ident: int, limit: int, fd: int) -> None:
         with socket.socket(fileno=fd) as sock:
-            process = self._context.Process(
-                target=_child.main, args=(sock, self._config, self._fds, os.getpid())
-            )
-            process.start()
-        self._children[ident] = process
+            plan = _child.Plan(self._config, self._fds, limit, self._known, os.getpid())
+            pid = self._family.start(_child.main, sock, plan, task=True)
+        self._children[pid] = ident
 
     def _reap(self) -> None:
-        for ident, child in list(self._children.items()):
-            status = child.exitcode
-            if status is None:
-                continue
-            del self._children[ident]
-            pid = child.pid
-            child.join()
-            child.close()
-            if status < 0:
-                # It did not leave by itself; what it started has nobody left.
-                with contextlib.suppress(OSError):
-                    os.killpg(pid, signal.SIGKILL)
-            with contextlib.suppress(OSError):
-                write_frame(self._sock, Kind.DIED, ident, pid, body=str(status).encode())
-        if self._trial is not None and self._trial[0].exitcode is not None:
-            self._end_trial()
+        for pid, status in self._family.reap():
+            ident = self._children.pop(pid, None)
+            if ident is not None:
+                if status < 0:
+                    # It did not leave by itself; what it started has nobody left.
+                    with contextlib.suppress(OSError):
+                        os.killpg(pid, signal.SIGKILL)
+                self._tell(Kind.DIED, ident, pid, str(status).encode())
+            elif self._trial is not None and pid == self._trial[0]:
+                self._end_trial(status)
 
     def _try_imports(self) -> None:
-        if self._trial is not None or not self._wanted:
-            return
-        names, self._wanted = self._wanted, []
-        process = self._context.Process(target=_trial, args=(names, os.getpid()))
-        process.start()
-        self._trial = process, names
+        if self._trial is None and self._wanted:
+            names, self._wanted = self._wanted, []
+            self._trial = self._family.start(_trial, names, os.getpid()), names
 
-    def _end_trial(self) -> None:
+    def _end_trial(self, status: int) -> None:
         assert self._trial is not None
-        process, names = self._trial
+        _, names = self._trial
         self._trial = None
-        status = process.exitcode
-        process.join()
-        process.close()
         if status == 0:
             _import(names)
-            gc.freeze()
+            self._settle()
         else:
             why = "leave threads running" if status == _TRIAL_THREADS else f"end with status {status}"
-            write_frame(self._sock, Kind.UNSHARED, body=f"{', '.join(names)} {why}".encode())
+            self._tell(Kind.UNSHARED, body=f"{', '.join(names)} {why}".encode())
         self._try_imports()
 
+    def _tell(self, kind: int, ident: int = 0, index: int = 0, body: bytes = b"") -> None:
+        # A parent that is gone is noticed by the next wait.
+        with contextlib.suppress(OSError):
+            write_frame(self._sock, kind, ident, index, body=body)
 
-def _trial(names: list[str], parent: int) -> None:
+
+def _trial(names: list[str], parent: int) -> int:
     """Import in a process of its own; its exit status says whether the supervisor may as well."""
     _process.die_with(parent)
     _process.own_group()
     _process.default_signals()
-    _process.drop_descriptors(set())
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)
     _import(names)
-    os._exit(_TRIAL_THREADS if len(os.listdir("/proc/self/task")) > 1 else 0)
+    return _TRIAL_THREADS if _process.native_threads() > 1 else 0
 
 
 def _import(names: list[str]) -> None:
     for name in names:
         if name not in sys.modules:
             # One that is not to be had by its name is the children's own matter.
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception, SystemExit):
                 importlib.import_module(name)
 
 
-def _kill(process: Any, number: int) -> None:
+def _kill(pid: int, number: int) -> None:
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
+                os.killpg(pid, number)
         # It may not have made its own group yet, or be about to.
-        os.kill(process.pid, number)
+        os.kill(pid, number)

@@ -38,16 +38,16 @@ class Kind:
     READY = 10  # ident: pid; the initializer is through
     RESULT = 11  # ident: work, index: item; body: pickle of the result
     ERROR = 12  # ident: work, index: item; body: pickle of what _pickling.dump_error returns
-    INIT_ERROR = 13  # body as with ERROR
+    INIT_ERROR = 13  # body as with ERROR; also from a supervisor that could not preload
     MODULES = 14  # body: names of modules that were imported by tasks, one a line
     # parent -> supervisor
-    CONFIG = 20  # body: pickle of _supervisor.Config; descriptors that it refers to come along
-    FORK = 21  # ident: child; the child's end of its socket pair comes along
+    CONFIG = 20  # body: pickle of _process.Config; descriptors that it refers to come along
+    FORK = 21  # ident: child, index: tasks it may run, 0 for no limit; its end of its socket comes along
     KILL = 22  # ident: child, index: signal
     IMPORT = 23  # body as with MODULES
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status in digits, negative for a signal
-    UNSHARED = 31  # body: why modules are not shared, for the log
+    UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
 
 
 @dataclass(frozen=True, slots=True)

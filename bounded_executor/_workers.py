@@ -70,10 +70,17 @@ class Workers:
         self._stillborn = 0
         self._last_death = ""
         self._shared: set[str] = set()
+        self._resigned = False
         self._quit = False
 
-    def start(self) -> None:
-        """Lease a keeper and start the thread."""
+    def start(self, module: str | None) -> None:
+        """Lease a keeper and start the thread.
+
+        Args:
+            module: name of the module that the first task's function comes from, where processes
+                can import it.
+        """
+        self._session.import_first(module)
         keeper = _loky.lease(self._settings.mp_context, self._session.forked)
         self._session.keeper = keeper
         self._wake_in, self._wake_out = socket.socketpair()
@@ -196,7 +203,7 @@ class Workers:
         child = self._roster.add(Channel(ours))
         self.children_started += 1
         self._selector.register(ours, selectors.EVENT_READ, child)
-        self._supervisor.send(Kind.FORK, child.ident, fds=[theirs.detach()])
+        self._supervisor.send(Kind.FORK, child.ident, child.limit or 0, fds=[theirs.detach()])
         self._watch(self._supervisor, None)
 
     # Hearing of outcomes
@@ -313,12 +320,18 @@ class Workers:
         for frame in channel.receive():
             if frame.kind == Kind.DIED:
                 self._died(frame.ident, frame.index, int(frame.body))
+            elif frame.kind == Kind.INIT_ERROR:
+                self._break(
+                    f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
+                    _pickling.load_error(frame.body),
+                )
             elif frame.kind == Kind.UNSHARED:
                 _log.info(
                     "these modules are imported by each child for itself, because the supervisor cannot "
                     "fork safely after them: %s",
                     bytes(frame.body).decode(),
                 )
+                self._resigned = frame.ident == 1
         if channel.eof:
             self._lose_supervisor()
 
@@ -328,9 +341,15 @@ class Workers:
         self._selector.unregister(self._supervisor.sock)
         self._supervisor.close()
         self._supervisor = None
-        self.supervisors_lost += 1
-        self._stillborn += 1
         self._shared.clear()
+        # What the module of the first task does at import may have been what ended it.
+        self._session.import_first(None)
+        if self._resigned:
+            self._resigned = False
+            self._session.import_nothing()
+        else:
+            self.supervisors_lost += 1
+            self._stillborn += 1
         if self._stillborn > 1:
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()

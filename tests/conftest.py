@@ -68,11 +68,17 @@ def _processes() -> tuple[set[int], set[int]]:
         mine |= more
     mine.discard(os.getpid())
     mine = {pid for pid in mine if "resource_tracker" not in _command(pid)}
-    with_children = {parents[pid] for pid in mine}
-    keepers = {
-        pid for pid in mine - with_children if parents[pid] == os.getpid() and _is_starter(_command(pid))
-    }
-    return mine, keepers
+    children: dict[int, list[int]] = {pid: [] for pid in mine}
+    for pid in mine:
+        children.setdefault(parents[pid], []).append(pid)
+    keepers, spares = set(), set()
+    for pid in children.get(os.getpid(), []):
+        # One that waits for its next executor has at most one supervisor ready, and that no child.
+        ready = children[pid]
+        if _is_starter(_command(pid)) and len(ready) <= 1 and not any(children[one] for one in ready):
+            keepers.add(pid)
+            spares.update(ready)
+    return mine - spares, keepers
 
 
 def _is_starter(command: str) -> bool:
