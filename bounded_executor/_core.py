@@ -42,7 +42,7 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.ledger = Ledger(settings.queue_size)
+        self.ledger = Ledger(settings.queue_size, settings.queue_bytes, floor=settings.max_workers)
         self.dispatcher = Dispatcher(self.ledger)
         self.workers = Workers(
             self.dispatcher, settings, Session(settings), on_end=lambda: _running.discard(self)

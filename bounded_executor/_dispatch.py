@@ -1,24 +1,28 @@
 """From a submitted call to its future: the waiting queue, and what becomes of each outcome.
 
     submit ──> waiting ──take──> backend ──outcome/lost──> sink ──> delivery thread ──> future
-                  │                                          └───> a map's own buffer
-                cancel
+                  │  ↑↓                                      └───> a map's own buffer
+               cancel parked
 
 The dispatcher knows no processes. A backend pulls: whenever it could keep another worker busy it
 calls :meth:`Dispatcher.take`, and later reports each item's end by :meth:`Dispatcher.outcome` or
-:meth:`Dispatcher.lost`. A piece of work is in exactly one place, the waiting queue or the backend,
-and whoever takes it out of there gives its slots back: that is what makes it exactly once.
+:meth:`Dispatcher.lost`. A piece of work is in exactly one place, the waiting queue, among the parked
+or the backend, and whoever takes it out of there gives its slots back: that is what makes it exactly
+once.
 
-``_lock`` guards ``_waiting``, the states and the counters that several threads change. Nothing is
-done under it but moving work: no user code, no pickling, no other lock. A backend calls ``outcome``
-and ``lost`` from one thread at a time.
+Work is parked when its sink cannot take more results now: it has given its slots back, since what
+nobody fetches must not hold them, and gets them back before anybody else is granted one.
+
+``_lock`` guards ``_waiting``, ``_parked``, the states and the counters that several threads change.
+Nothing is done under it but moving work: no user code, no pickling, no other lock. A backend calls
+``take``, ``outcome`` and ``lost`` from one thread at a time.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -39,6 +43,10 @@ class Sink(Protocol):
 
     def start(self) -> bool:
         """Return whether the work is still wanted; asked once, as it is handed to a worker."""
+        ...
+
+    def full(self, work: Work) -> bool:
+        """Return whether the work's results would be too much now. Takes no lock."""
         ...
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
@@ -62,9 +70,10 @@ class Work:
         sink: who waits for it.
         first: the sink's index of the first item.
         done: items whose outcome has arrived.
+        parked: it holds no slots.
     """
 
-    __slots__ = ("body", "done", "first", "ident", "items", "name", "sink")
+    __slots__ = ("body", "done", "first", "ident", "items", "name", "parked", "sink")
 
     def __init__(self, name: str, body: bytes, items: list[bytes] | None, sink: Sink, first: int = 0) -> None:
         self.ident = next(_ids)
@@ -74,10 +83,24 @@ class Work:
         self.sink = sink
         self.first = first
         self.done = 0
+        self.parked = False
 
     @property
     def count(self) -> int:
         return 1 if self.items is None else len(self.items)
+
+    @property
+    def slots(self) -> int:
+        """Slots that it holds before any outcome has arrived."""
+        return 0 if self.parked else self.count
+
+    def size(self, index: int) -> int:
+        """Bytes that one item weighs; those of a map's function are there once and not counted."""
+        return len(self.body) if self.items is None else len(self.items[index])
+
+    def weight(self) -> int:
+        """Bytes that all of it weighs."""
+        return sum(map(self.size, range(self.count)))
 
     def rest(self, start: int) -> Work:
         """Return the items from ``start`` on as work of their own, and keep those before."""
@@ -116,6 +139,9 @@ class FutureSink:
         self._notified = not self._future.set_running_or_notify_cancel()
         return not self._notified
 
+    def full(self, work: Work) -> bool:
+        return False
+
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
         self._delivery.put(self._future, ok, body)
 
@@ -148,7 +174,9 @@ class Dispatcher:
         self.wake: Callable[[], None] = _nobody
         self._lock = threading.Lock()
         self._waiting: OrderedDict[int, Work] = OrderedDict()
-        self._waiting_items = 0
+        self._waiting_items = 0  # the parked ones included
+        self._parked: dict[Sink, deque[Work]] = {}
+        self._claiming = False
         self._closed = False
         self._drained = False
         self._cancelling = False
@@ -174,7 +202,7 @@ class Dispatcher:
                 self._waiting_items += work.count
                 self._submitted += work.count
         if not accepted:
-            self.ledger.finish(work.count)
+            self.ledger.finish(work.count, size=work.weight())
             raise error() if error is not None else shutdown_error()
 
     def take(self, limit: int | None = None) -> Work | None:
@@ -184,18 +212,63 @@ class Dispatcher:
             limit: items that the worker may run; longer work is split and its rest stays first.
         """
         while True:
-            with self._lock:
-                if not self._waiting:
-                    return None
-                _, work = self._waiting.popitem(last=False)
-                if limit is not None and work.count > limit:
-                    rest = work.rest(limit)
+            work = self._next()
+            if work is None:
+                return None
+            if limit is not None and work.count > limit:
+                rest = work.rest(limit)
+                with self._lock:
                     self._waiting[rest.ident] = rest
                     self._waiting.move_to_end(rest.ident, last=False)
+            with self._lock:
                 self._waiting_items -= work.count
             if work.sink.start():
                 return work
             self._drop(work)
+
+    def _next(self) -> Work | None:
+        """Take the first work out of the queue that may be started now."""
+        work = self._unpark()
+        while work is None:
+            with self._lock:
+                if not self._waiting:
+                    return None
+                _, first = self._waiting.popitem(last=False)
+                park = not self._closed and first.sink.full(first)
+                if park:
+                    first.parked = True
+                    self._parked.setdefault(first.sink, deque()).append(first)
+            if park:
+                self.ledger.finish(first.count)
+            else:
+                work = first
+        return work
+
+    def _unpark(self) -> Work | None:
+        """Take the first parked work that need not be any longer, if its slots can be had."""
+        if not self._parked and not self._claiming:
+            return None
+        with self._lock:
+            able = (one for one in self._parked.values() if self._closed or not one[0].sink.full(one[0]))
+            first = next(able, None)
+            works = None if first is None else first[0]
+        had = self.ledger.reclaim(0 if works is None else works.count)
+        self._claiming = not had
+        if works is None or not had:
+            return None
+        with self._lock:
+            queue = self._parked.get(works.sink)
+            gone = queue is None or queue[0] is not works
+            if not gone and queue is not None:
+                works.parked = False
+                queue.popleft()
+                if not queue:
+                    del self._parked[works.sink]
+        if gone:
+            # It was cancelled in between.
+            self.ledger.finish(works.count)
+            return None
+        return works
 
     def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
         """Note that the next item of ``work`` has ended in a result or the task's own error."""
@@ -206,7 +279,7 @@ class Dispatcher:
             self.succeeded += 1
         else:
             self.failed += 1
-        self.ledger.finish(to_deliver=work.sink.to_deliver)
+        self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
         work.sink.outcome(work.first + index, ok, seconds, body)
 
     def lost(self, work: Work, error: BaseException) -> None:
@@ -242,8 +315,12 @@ class Dispatcher:
         """Discard all waiting work of one sink."""
         with self._lock:
             mine = [work for work in self._waiting.values() if work.sink is sink]
+            parked = self._parked.pop(sink, ())
+            self._waiting_items -= sum(work.count for work in parked)
         for work in mine:
             self.discard(work)
+        for work in parked:
+            self._drop(work)
 
     def close(self) -> None:
         """Refuse new work and wake callers that wait for a slot; what waits is still run."""
@@ -261,12 +338,7 @@ class Dispatcher:
         """Cancel all work that no worker has been given, and what a dying worker leaves undone."""
         with self._lock:
             self._cancelling = True
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    return
-                _, work = self._waiting.popitem(last=False)
-                self._waiting_items -= work.count
+        for work in self._clear():
             self._drop(work)
 
     def break_(self, make_error: ErrorFactory) -> None:
@@ -275,15 +347,23 @@ class Dispatcher:
             if self._error is not None:
                 return
             self._error = make_error
-            works = list(self._waiting.values())
-            self._waiting.clear()
-            self._waiting_items = 0
+        works = self._clear()
         self.ledger.close(make_error)
         for work in works:
             if work.sink.start():
                 self._fail(work, make_error)
             else:
                 self._drop(work)
+
+    def _clear(self) -> list[Work]:
+        with self._lock:
+            works = list(self._waiting.values())
+            for parked in self._parked.values():
+                works += parked
+            self._waiting.clear()
+            self._parked.clear()
+            self._waiting_items = 0
+        return works
 
     def check(self) -> None:
         """Raise what :meth:`submit` would raise, if it would."""
@@ -312,8 +392,13 @@ class Dispatcher:
 
     @property
     def waiting_works(self) -> int:
-        """Pieces of work that no worker has been given."""
-        return len(self._waiting)
+        """Pieces of work that no worker has been given, and that will be started in any case."""
+        return len(self._waiting) + (sum(map(len, list(self._parked.values()))) if self._closed else 0)
+
+    @property
+    def parking(self) -> bool:
+        """Whether some work waits for results to be fetched; then the backend is told when they are."""
+        return bool(self._parked)
 
     def counters(self) -> tuple[int, int, int]:
         """Return items submitted, waiting and cancelled, read in one moment."""
@@ -323,7 +408,10 @@ class Dispatcher:
     def _drop(self, work: Work) -> None:
         with self._lock:
             self._cancelled += work.count
-        self.ledger.finish(work.count)
+        self.ledger.finish(work.slots, size=work.weight())
+        if self._parked or work.parked:
+            # Its slots may be what a parked work waits for, or have a claim on them that is void now.
+            self.wake()
         work.sink.cancelled(work)
 
     def _fail(self, work: Work, make_error: ErrorFactory) -> None:
@@ -333,7 +421,7 @@ class Dispatcher:
     def fail_item(self, work: Work, index: int, error: BaseException) -> None:
         """Note that an item ended in an error that is not its task's own."""
         self.failed += 1
-        self.ledger.finish(to_deliver=work.sink.to_deliver)
+        self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
         work.sink.fail(work.first + index, error)
 
 

@@ -57,6 +57,9 @@ class BoundedProcessPoolExecutor(Executor):
             random number up to this one, so that not all are replaced in the same moment.
         queue_size: int >= 1, tasks submitted and unfinished. Default
             ``max(6 * max_workers, 512)``.
+        queue_bytes: int >= 1, bytes that the pickled calls of unfinished tasks and the results that
+            maps hold unfetched may weigh together; default 64 MiB. None: no limit. Weight alone
+            never keeps fewer than ``max_workers`` tasks from being admitted.
         submit_timeout: seconds ``submit`` waits for a slot before it raises ``SubmitTimeout``.
             None: no limit.
         idle_timeout: seconds for which a clean process is kept for the next executor after this
@@ -82,6 +85,7 @@ class BoundedProcessPoolExecutor(Executor):
         max_tasks_per_child: int | None = None,
         max_tasks_jitter: int = 0,
         queue_size: int | None = None,
+        queue_bytes: int | None = 64 * 2**20,
         submit_timeout: float | None = None,
         idle_timeout: float = 10.0,
         preload: Iterable[str] = (),
@@ -94,6 +98,7 @@ class BoundedProcessPoolExecutor(Executor):
             max_tasks_per_child=max_tasks_per_child,
             max_tasks_jitter=max_tasks_jitter,
             queue_size=queue_size,
+            queue_bytes=queue_bytes,
             submit_timeout=submit_timeout,
             idle_timeout=idle_timeout,
             preload=preload,
@@ -247,6 +252,8 @@ class BoundedProcessPoolExecutor(Executor):
         workers = core.workers
         return ExecutorStats(
             queue_size=core.settings.queue_size,
+            queue_bytes=core.settings.queue_bytes,
+            held_bytes=counts.weight,
             submitted=submitted,
             unfinished=counts.held,
             waiting=waiting,
@@ -295,8 +302,11 @@ class BoundedProcessPoolExecutor(Executor):
             return future
         core.start(fn)
         ledger = core.ledger
-        reason = must_not_block(frame) if block and not ledger.free() else None
-        ledger.acquire(block=block, timeout=core.settings.submit_timeout, force=reason is not None)
+        size = len(body)
+        reason = must_not_block(frame) if block and not ledger.free(size) else None
+        ledger.acquire(
+            sizes=(size,), block=block, timeout=core.settings.submit_timeout, force=reason is not None
+        )
         if reason is not None:
             self._tell(reason)
         work = Work(_pickling.name_of(fn), body, None, FutureSink(future, core.dispatcher.delivery))

@@ -1,4 +1,4 @@
-"""The slots: how many tasks may be unfinished at once. Threads only, no processes.
+"""The slots: how many tasks may be unfinished at once, and how many bytes. Threads only, no processes.
 
 Guarantees
     At most ``queue_size`` slots are held at any moment, unless a caller asked for one with
@@ -6,6 +6,10 @@ Guarantees
     granted first come, first served: a newcomer never overtakes a waiter. A waiter that times
     out or is interrupted loses nothing: a slot granted to it in the same instant is either kept
     or passed on. Giving back more slots than are held is an error of the caller's and raises.
+
+    What is held weighs at most ``queue_bytes`` when something is added to it, with one exception:
+    while fewer than ``floor`` slots are held, weight keeps nobody waiting. So no worker starves, and
+    what is heavier than the whole limit passes too.
 
 The lock
     ``_lock`` guards every field, and every condition in ``_waiters`` is built on it. Nothing is
@@ -17,7 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
@@ -39,14 +43,15 @@ class LedgerCounts:
     undelivered: int
     above_bound: int
     wait_seconds: float
+    weight: int
 
 
 class _Waiter:
-    __slots__ = ("error", "granted", "turn", "want")
+    __slots__ = ("error", "granted", "sizes", "turn")
 
-    def __init__(self, lock: threading.Lock, want: int) -> None:
+    def __init__(self, lock: threading.Lock, sizes: Sequence[int]) -> None:
         self.turn = threading.Condition(lock)
-        self.want = want
+        self.sizes = sizes
         self.granted = 0
         self.error: Callable[[], BaseException] | None = None
 
@@ -56,12 +61,19 @@ class Ledger:
 
     Args:
         queue_size: slots that may be held at once, at least 1.
+        queue_bytes: bytes that what is held may weigh; None for no limit.
+        floor: slots that are handed out whatever the weight.
 
     Every method may be called from any thread. Only :meth:`acquire` waits.
     """
 
-    def __init__(self, queue_size: int) -> None:
+    def __init__(self, queue_size: int, queue_bytes: int | None = None, floor: int = 1) -> None:
         self.queue_size = queue_size
+        self.queue_bytes = queue_bytes
+        self._floor = floor
+        self._weight = 0
+        # Slots that are taken back before anybody else gets one.
+        self._claimed = 0
         self._lock = threading.Lock()
         self._held = 0
         self._undelivered = 0
@@ -76,6 +88,7 @@ class Ledger:
         self,
         want: int = 1,
         *,
+        sizes: Sequence[int] = (),
         block: bool = True,
         timeout: float | None = None,
         force: bool = False,
@@ -85,6 +98,7 @@ class Ledger:
 
         Args:
             want: slots wanted, at least 1; as many as are free at that moment are granted.
+            sizes: bytes that each of them will weigh; without it they weigh nothing.
             block: wait for the first slot; otherwise raise :class:`QueueFull` at once.
             timeout: seconds to wait for the first slot; None waits without limit.
             force: grant one slot at once even when none is free, and count it.
@@ -98,34 +112,59 @@ class Ledger:
             SubmitTimeout: none became free in time.
             BaseException: what :meth:`close` was given, when the ledger is or becomes closed.
         """
+        sizes = sizes or (0,) * want
         with self._lock:
             if self._closed is not None and not after_close:
                 raise self._closed()
-            if not self._waiters and self._open():
-                return self._grant(want)
+            if not self._waiters and self._open(sizes[0]):
+                return self._grant(sizes)
             if force:
-                if not self._open():
+                if not self._open(sizes[0]):
                     self._above_bound += 1
-                self._held += 1
+                self._hold(sizes[0])
                 return 1
             if not block:
                 raise QueueFull(self._full_message())
-            return self._wait(want, timeout)
+            return self._wait(sizes, timeout)
 
-    def finish(self, count: int = 1, *, to_deliver: bool = False) -> None:
+    def finish(self, count: int = 1, *, size: int = 0, to_deliver: bool = False) -> None:
         """Give slots back because outcomes arrived.
 
         Args:
             count: slots to give back.
+            size: bytes that go with them.
             to_deliver: their callbacks are still to run; :meth:`delivered` follows for each.
         """
         with self._lock:
             if count > self._held:
                 raise RuntimeError(f"{count} slots given back, {self._held} held")
             self._held -= count
+            self._weight -= size
             if to_deliver:
                 self._undelivered += count
             self._serve()
+
+    def weigh(self, size: int) -> None:
+        """Add bytes that are there already, whether they fit or not; negative: they are gone."""
+        with self._lock:
+            self._weight += size
+            if size < 0:
+                self._serve()
+
+    def reclaim(self, count: int) -> bool:
+        """Take back slots that were given back before their task was done, ahead of all that wait.
+
+        Returns:
+            Whether they could be had at once. If not, nobody else is granted the next ones to become
+            free, until this is called again; 0 gives up such a claim.
+        """
+        with self._lock:
+            had = self._held + count <= self.queue_size or not self._held
+            if had:
+                self._held += count
+            self._claimed = 0 if had else count
+            self._serve()
+            return had
 
     def delivered(self) -> None:
         """Note that the callbacks of one outcome have completed."""
@@ -135,10 +174,20 @@ class Ledger:
             self._undelivered -= 1
             self._serve()
 
-    def free(self) -> int:
-        """Return how many slots a newcomer would get now without waiting."""
+    def free(self, size: int = 0) -> int:
+        """Return how many slots a newcomer would get now without waiting.
+
+        Args:
+            size: bytes that the first of them would weigh.
+        """
         with self._lock:
-            return self.queue_size - self._held if self._open() and not self._waiters else 0
+            if not self._open(size) or self._waiters:
+                return 0
+            return self.queue_size - self._held - self._claimed
+
+    def room(self) -> int | None:
+        """Return how many more bytes fit; None for no limit. Takes no lock."""
+        return None if self.queue_bytes is None else max(0, self.queue_bytes - self._weight)
 
     def close(self, error: Callable[[], BaseException]) -> None:
         """Refuse every further :meth:`acquire` and wake all that wait, with a fresh error each.
@@ -155,25 +204,40 @@ class Ledger:
     def counts(self) -> LedgerCounts:
         """Return the counters, all read in one moment."""
         with self._lock:
-            return LedgerCounts(self._held, self._undelivered, self._above_bound, self._wait_seconds)
+            return LedgerCounts(
+                self._held, self._undelivered, self._above_bound, self._wait_seconds, self._weight
+            )
 
     # Below: only with the lock held.
 
-    def _open(self) -> bool:
-        return self._held < self.queue_size and self._undelivered < self.queue_size
+    def _fits(self, size: int) -> bool:
+        if self._held + self._claimed >= self.queue_size:
+            return False
+        return self.queue_bytes is None or self._held < self._floor or self._weight + size <= self.queue_bytes
 
-    def _grant(self, want: int) -> int:
-        granted = min(want, self.queue_size - self._held)
-        self._held += granted
+    def _open(self, size: int) -> bool:
+        return self._undelivered < self.queue_size and self._fits(size)
+
+    def _hold(self, size: int) -> None:
+        self._held += 1
+        self._weight += size
+
+    def _grant(self, sizes: Sequence[int]) -> int:
+        granted = 0
+        for size in sizes:
+            if not self._fits(size):
+                break
+            self._hold(size)
+            granted += 1
         return granted
 
     def _serve(self) -> None:
-        while self._waiters and self._open():
+        while self._waiters and self._open(self._waiters[0].sizes[0]):
             waiter = self._waiters[0]
-            waiter.granted = self._grant(waiter.want)
+            waiter.granted = self._grant(waiter.sizes)
             self._pop_head()
             waiter.turn.notify()
-        if not self._waiters or self._held >= self.queue_size:
+        if not self._waiters or not self._fits(self._waiters[0].sizes[0]):
             self._lagging_since = None
         elif self._lagging_since is None:
             self._lagging_since = monotonic()
@@ -183,10 +247,10 @@ class Ledger:
         self._waiters.popleft()
         self._lagging_since = None
 
-    def _wait(self, want: int, timeout: float | None) -> int:
+    def _wait(self, sizes: Sequence[int], timeout: float | None) -> int:
         began = monotonic()
         deadline = None if timeout is None else began + timeout
-        waiter = _Waiter(self._lock, want)
+        waiter = _Waiter(self._lock, sizes)
         self._waiters.append(waiter)
         self._serve()
         try:
@@ -205,7 +269,7 @@ class Ledger:
                     left = self._lagging_since + HOLD_BACK_SECONDS - now
                     if left <= 0:
                         waiter.granted = 1
-                        self._held += 1
+                        self._hold(sizes[0])
                         self._above_bound += 1
                         break
                     patience = left if patience is None else min(patience, left)
@@ -213,6 +277,7 @@ class Ledger:
         except BaseException:
             if waiter.granted:
                 self._held -= waiter.granted
+                self._weight -= sum(sizes[: waiter.granted])
                 self._serve()
             raise
         finally:
@@ -227,8 +292,9 @@ class Ledger:
         return waiter.granted
 
     def _full_message(self) -> str:
+        weight = "" if self.queue_bytes is None else f" ({self._weight} of queue_bytes={self.queue_bytes})"
         return (
-            f"{self._held} of queue_size={self.queue_size} tasks are unfinished, "
+            f"{self._held} of queue_size={self.queue_size} tasks are unfinished{weight}, "
             f"{self._undelivered} outcomes wait for their callbacks, "
             f"{len(self._waiters)} callers wait for a slot"
         )

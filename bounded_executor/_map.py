@@ -5,8 +5,12 @@ Two objects. :class:`MapRun` is what the dispatcher and the executor know: input
 noticed.
 
 Nobody but the thread that calls ``next`` (or, for a map never begun, ``shutdown``) pulls inputs.
-``_changed`` guards ``_ready``, ``_order`` and ``_seconds``, which the backend's thread fills; no
-user code runs, nothing is pickled and no other lock is taken while it is held.
+``_changed`` guards ``_ready``, ``_order``, ``_run_on`` and the averages, which the backend's thread
+reads or fills; no user code runs, nothing is pickled and no other lock is taken while it is held.
+
+Results that nobody has fetched weigh in the ledger as unfinished tasks do. When that is full, no
+inputs are pulled, and what was submitted is not started (:meth:`MapRun.full`), except for the
+oldest items, one for each worker: whoever waits for them must not wait for what stands behind them.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from . import _pickling
 from ._admission import must_not_block
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher, Work, shutdown_error
-from .errors import SubmitTimeout
+from .errors import QueueFull, SubmitTimeout
 
 __all__ = ["MapIterator", "MapRun"]
 
@@ -33,6 +37,8 @@ _log = logging.getLogger("bounded_executor")
 
 # How long a chunk that is sized by the tasks' own speed should take.
 CHUNK_SECONDS = 0.005
+# And what it should weigh at most, going or coming; one of a given length ends where the bound does.
+CHUNK_BYTES = 1 << 20
 
 _Outcome = Callable[[], Any]  # returns the result or raises the error
 
@@ -78,6 +84,7 @@ class MapRun:
         self._submit_call = submit
         self._futures: dict[int, Future[Any]] = {}
         self._inputs: Iterator[tuple[Any, ...]] | None = inputs
+        self._workers = workers
         self._buffersize = buffersize
         self._chunksize = chunksize
         self._longest = max(1, buffersize // (4 * workers))
@@ -89,11 +96,13 @@ class MapRun:
         self._body = b""
         self._pulled = 0
         self._yielded = 0
+        self._pending: deque[tuple[int, bytes]] = deque()  # pulled, and not submitted yet
         self._changed = threading.Condition()
-        self._ready: dict[int, _Outcome] = {}
+        self._ready: dict[int, tuple[_Outcome, int]] = {}  # with the bytes that it weighs
         self._order: deque[int] = deque()
         self._stored_bytes = 0
         self._seconds: float | None = None
+        self._result_bytes = 0.0
         self._run_on = False
         self._input_failed = False
         try:
@@ -105,6 +114,11 @@ class MapRun:
 
     def start(self) -> bool:
         return not self.finished
+
+    def full(self, work: Work) -> bool:
+        if self._run_on or self.finished or self.dropped or work.first < self._yielded + self._workers:
+            return False
+        return self._dispatcher.ledger.room() == 0
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
         self._store(index, partial(load_outcome, ok, body), seconds, len(body))
@@ -121,13 +135,29 @@ class MapRun:
             if seconds is not None:
                 known = self._seconds
                 self._seconds = seconds if known is None else known + (seconds - known) / 16
+                self._result_bytes += (size - self._result_bytes) / 16
             if self.finished or self.dropped:
                 return
-            self._ready[index] = outcome
             self._stored_bytes += size
+            weight = 0 if self._run_on else size
+            self._ready[index] = outcome, weight
             if self._unordered:
                 self._order.append(index)
             self._changed.notify()
+        if weight:
+            self._dispatcher.ledger.weigh(weight)
+
+    def _forget(self, run_on: bool = False) -> None:
+        """Drop the results that nobody has fetched, or keep them without weighing them any longer."""
+        with self._changed:
+            weight = sum(size for _, size in self._ready.values())
+            if run_on:
+                self._run_on = True
+                self._ready = {index: (outcome, 0) for index, (outcome, _) in self._ready.items()}
+            else:
+                self._ready.clear()
+                self._order.clear()
+        self._dispatcher.ledger.weigh(-weight)
 
     # The consumer's side
 
@@ -138,12 +168,18 @@ class MapRun:
             raise StopIteration
         try:
             self.top_up()
-            outcome = self._await_outcome()
-            if outcome is None:
+            ready = self._await_outcome()
+            if ready is None:
                 if self._error is not None:
                     raise self._error
                 raise StopIteration
+            outcome, weight = ready
+            del ready
             self._yielded += 1
+            if weight:
+                self._dispatcher.ledger.weigh(-weight)
+            if self._dispatcher.parking:
+                self._dispatcher.wake()
             return _end_noisily(outcome)
         except BaseException:
             self.cancel()
@@ -151,24 +187,33 @@ class MapRun:
 
     def top_up(self) -> None:
         """Submit inputs while there is room and a slot; wait for one only to have a first."""
-        while self._inputs is not None:
+        ledger = self._dispatcher.ledger
+        while self._inputs is not None or self._pending:
             outstanding = self._pulled - self._yielded
-            room = self._buffersize - outstanding
-            free = self._dispatcher.ledger.free()
-            if room <= 0 or (outstanding and not free):
+            if not self._pending:
+                room = self._buffersize - outstanding
+                free = ledger.free()
+                full = ledger.room() == 0 and outstanding >= self._workers
+                if room <= 0 or (outstanding and (full or not free)):
+                    return
+                if self._dispatcher.closed:
+                    if not outstanding:
+                        self._refuse()
+                    return
+                self._pull(min(self._chunk(), room, max(free, 1)))
+            self._submit_pending(block=len(self._pending) == self._pulled - self._yielded)
+            if self._pending:
                 return
-            if self._dispatcher.closed and not self._run_on:
-                if not outstanding:
-                    self._refuse()
-                return
-            self._submit(self._pull(min(self._chunk(), room, max(free, 1))))
 
     def run_on(self) -> BaseException | None:
         """Submit all remaining inputs, for a map that nobody began; return the inputs' error."""
-        self._run_on = True
+        self._forget(run_on=True)
         self._submit_call = None
-        while self._inputs is not None and not self._dispatcher.broken:
-            self._submit(self._pull(self._chunk()))
+        self._dispatcher.wake()
+        while (self._inputs is not None or self._pending) and not self._dispatcher.broken:
+            if not self._pending:
+                self._pull(self._chunk())
+            self._submit_pending(block=True)
         return self._error if self._input_failed else None
 
     def kept_bytes(self) -> int:
@@ -183,16 +228,14 @@ class MapRun:
         self._dispatcher.discard_sink(self)
         for future in list(self._futures.values()):
             future.cancel()
-        with self._changed:
-            self._ready.clear()
-            self._order.clear()
+        self._forget()
 
     def drop(self) -> None:
         """The iterator is gone: nobody will fetch results. Takes no lock."""
         self.dropped = True
-        self.note(self.cancel if self.begun else self._ready.clear)
+        self.note(self.cancel if self.begun else self._forget)
 
-    def _await_outcome(self) -> _Outcome | None:
+    def _await_outcome(self) -> tuple[_Outcome, int] | None:
         with self._changed:
             while self._pulled > self._yielded:
                 if self._unordered:
@@ -236,64 +279,74 @@ class MapRun:
             return self._chunksize
         if self._seconds is None:
             return 1
-        return max(1, min(self._longest, int(CHUNK_SECONDS / max(self._seconds, 1e-9))))
+        quick = int(CHUNK_SECONDS / max(self._seconds, 1e-9))
+        light = int(CHUNK_BYTES / max(self._result_bytes, 1))
+        return max(1, min(self._longest, quick, light))
 
     def _end_input(self, error: BaseException | None) -> None:
         self._inputs = None
         self._error = error
+        if self._pending:
+            self._pulled = self._pending[0][0]
+            self._pending.clear()
 
-    def _pull(self, want: int) -> list[tuple[Any, ...]]:
-        items: list[tuple[Any, ...]] = []
-        while len(items) < want and self._inputs is not None:
+    def _pull(self, want: int) -> None:
+        """Take up to ``want`` inputs, fewer when they are heavy."""
+        room = self._dispatcher.ledger.room() if self._chunksize is not None else CHUNK_BYTES
+        weight = 0
+        for number in range(want):
+            if number and room is not None and weight >= room:
+                return
+            assert self._inputs is not None
             try:
-                items.append(next(self._inputs))
+                args = next(self._inputs)
             except StopIteration:
-                self._end_input(None)
+                self._inputs = None
+                return
             except BaseException as error:
                 self._input_failed = True
-                self._end_input(error)
-        return items
-
-    def _submit(self, items: list[tuple[Any, ...]]) -> None:
-        if self._submit_call is not None:
-            for args in items:
-                self._submit_through(self._submit_call, args)
-            return
-        chunk: list[bytes] = []
-        for args in items:
+                self._inputs, self._error = None, error
+                return
+            index = self._pulled
+            self._pulled += 1
+            if self._submit_call is not None:
+                self._submit_through(self._submit_call, index, args)
+                if self._inputs is None:
+                    return
+                continue
             try:
-                chunk.append(_pickling.dump(args)[0])
+                body = _pickling.dump(args)[0]
             except Exception as error:
-                # It fails alone: those before it go first, so that indices stay in order.
-                self._submit_chunk(chunk)
-                chunk = []
-                self._store(self._pulled, partial(_raise, error))
-                self._pulled += 1
-        self._submit_chunk(chunk)
+                self._store(index, partial(_raise, error))
+            else:
+                self._pending.append((index, body))
+                weight += len(body)
 
-    def _submit_chunk(self, chunk: list[bytes]) -> None:
-        while chunk:
-            granted = self._acquire(len(chunk))
+    def _submit_pending(self, *, block: bool) -> None:
+        """Submit what was pulled, in pieces that follow each other without a gap."""
+        while self._pending:
+            first = self._pending[0][0]
+            chunk = [body for number, (index, body) in enumerate(self._pending) if index == first + number]
+            granted = self._acquire([len(body) for body in chunk], block)
             if not granted:
                 return
-            work = Work(self._name, self._body, chunk[:granted], self, self._pulled)
+            work = Work(self._name, self._body, chunk[:granted], self, first)
             try:
                 self._dispatcher.submit(work, after_close=self._run_on)
             except Exception as error:
                 self._end_input(error)
                 return
-            self._pulled += granted
-            del chunk[:granted]
+            for _ in range(granted):
+                self._pending.popleft()
             self._dispatcher.wake()
 
-    def _submit_through(self, submit: Callable[..., Future[Any]], args: tuple[Any, ...]) -> None:
+    def _submit_through(self, submit: Callable[..., Future[Any]], index: int, args: tuple[Any, ...]) -> None:
         try:
             future = submit(self._fn, *args)
         except Exception as error:
+            self._pulled = index
             self._end_input(error)
             return
-        index = self._pulled
-        self._pulled += 1
         self._futures[index] = future
         future.add_done_callback(partial(self._take_future, index))
 
@@ -301,12 +354,16 @@ class MapRun:
         self._futures.pop(index, None)
         self._store(index, future.result)
 
-    def _acquire(self, want: int) -> int:
+    def _acquire(self, sizes: list[int], block: bool) -> int:
         ledger = self._dispatcher.ledger
-        force = ledger.free() == 0 and must_not_block(_caller()) is not None
+        force = block and not ledger.free(sizes[0]) and must_not_block(_caller()) is not None
         left = None if self._deadline is None or self._run_on else max(0.0, self._deadline - monotonic())
         try:
-            return ledger.acquire(want, timeout=left, force=force, after_close=self._run_on)
+            return ledger.acquire(
+                len(sizes), sizes=sizes, block=block, timeout=left, force=force, after_close=self._run_on
+            )
+        except QueueFull:
+            return 0
         except SubmitTimeout:
             raise self._timed_out() from None
         except Exception as error:

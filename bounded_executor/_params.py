@@ -28,6 +28,10 @@ def check_count(name: str, value: Any, *, least: int) -> int:
     return value
 
 
+def _check_bytes(name: str, value: Any) -> int | None:
+    return None if value is None else check_count(name, value, least=1)
+
+
 def check_seconds(name: str, value: Any) -> float:
     """Return ``value`` if it is a number of seconds, zero or more."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -87,6 +91,7 @@ class Settings:
     max_tasks_per_child: int | None
     max_tasks_jitter: int
     queue_size: int
+    queue_bytes: int | None
     submit_timeout: float | None
     idle_timeout: float
     preload: tuple[str, ...]
@@ -102,6 +107,7 @@ class Settings:
         max_tasks_per_child: Any,
         max_tasks_jitter: Any,
         queue_size: Any,
+        queue_bytes: Any,
         submit_timeout: Any,
         idle_timeout: Any,
         preload: Any,
@@ -133,6 +139,7 @@ class Settings:
             max_tasks_per_child=max_tasks_per_child,
             max_tasks_jitter=max_tasks_jitter,
             queue_size=check_count("queue_size", queue_size, least=1),
+            queue_bytes=_check_bytes("queue_bytes", queue_bytes),
             submit_timeout=None
             if submit_timeout is None
             else check_seconds("submit_timeout", submit_timeout),

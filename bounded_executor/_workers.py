@@ -174,7 +174,7 @@ class Workers:
 
     def _fill(self) -> None:
         dispatcher = self._dispatcher
-        while dispatcher.waiting_works and (child := self._roster.take_idle()) is not None:
+        while (child := self._roster.take_idle()) is not None:
             work = dispatcher.take(child.left)
             if work is None:
                 self._roster.put_back(child)

@@ -12,11 +12,14 @@ class ExecutorStats:
     """Counters of one executor, read at one moment.
 
     Counts are of tasks unless the name says otherwise; an item of a ``map`` is one task. Every
-    count only grows, apart from ``unfinished``, ``waiting``, ``undelivered`` and ``children``,
-    which are levels.
+    count only grows, apart from ``held_bytes``, ``unfinished``, ``waiting``, ``undelivered`` and
+    ``children``, which are levels.
 
     Attributes:
         queue_size: the bound on ``unfinished``.
+        queue_bytes: the bound on ``held_bytes``; None for no bound.
+        held_bytes: bytes of the pickled calls of unfinished tasks, and of results that maps hold
+            unfetched.
         submitted: tasks accepted so far.
         unfinished: tasks that hold a slot: accepted, and their outcome has not arrived.
         waiting: tasks among these that no worker has been given yet.
@@ -35,6 +38,8 @@ class ExecutorStats:
     """
 
     queue_size: int
+    queue_bytes: int | None
+    held_bytes: int
     submitted: int
     unfinished: int
     waiting: int

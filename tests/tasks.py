@@ -284,3 +284,12 @@ def await_marks(path: str, count: int) -> None:
     while marks(path) < count:
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def bytes_of(size: int) -> bytes:
+    return bytes(size)
+
+
+def length(data: bytes, seconds: float = 0.0) -> int:
+    time.sleep(seconds)
+    return len(data)

@@ -45,9 +45,13 @@ class MapSink:
 
     def __init__(self) -> None:
         self.ends: dict[int, str] = {}
+        self.is_full = False
 
     def start(self) -> bool:
         return True
+
+    def full(self, work: Work) -> bool:
+        return self.is_full
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes) -> None:
         self._end(index, "ok" if ok else "error")
@@ -73,9 +77,15 @@ class Running:
 
 
 class Machine(RuleBasedStateMachine):
-    @initialize(size=st.integers(1, 5))
-    def begin(self, size: int) -> None:
-        self.ledger = Ledger(size)
+    @initialize(size=st.integers(1, 5), limit=st.none() | st.integers(1, 30), floor=st.integers(1, 3))
+    def begin(self, size: int, limit: int | None, floor: int) -> None:
+        self.ledger = Ledger(size, limit, floor)
+        self.limit = limit
+        self.floor = floor
+        self.kept = 0  # bytes of results that a map holds
+        self.sizes: dict[int, list[int]] = {}
+        self.parked: dict[int, deque[list[Item]]] = {}
+        self.claimed = 0
         self.delivery = FakeDelivery()
         self.dispatcher = Dispatcher(self.ledger, self.delivery)  # type: ignore[arg-type]
         self.size = size
@@ -93,52 +103,89 @@ class Machine(RuleBasedStateMachine):
 
     # Submitting.
 
-    def _acquire(self, want: int, force: bool) -> int:
+    def _fits(self, held: int, weight: int, size: int) -> bool:
+        if held + self.claimed >= self.size:
+            return False
+        return self.limit is None or held < self.floor or weight + size <= self.limit
+
+    def _acquire(self, sizes: list[int], force: bool) -> int:
         """Take slots as an executor would; 0 when that is refused, as the model expects."""
         if self.broken or self.closed:
             with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
-                self.ledger.acquire(want, block=False, force=force)
+                self.ledger.acquire(len(sizes), sizes=sizes, block=False, force=force)
             return 0
-        held, undelivered = self._held(), len(self.delivery.queue)
-        free = self.size - held if undelivered < self.size else 0
-        assert self.ledger.free() == max(free, 0)
-        if free > 0:
-            granted = self.ledger.acquire(want, block=False, force=force)
-            assert granted == min(want, free)
-            return granted
+        held, weight = self._held(), self._weight()
+        fitting = 0
+        for size in sizes if len(self.delivery.queue) < self.size else ():
+            if not self._fits(held + fitting, weight + sum(sizes[:fitting]), size):
+                break
+            fitting += 1
+        assert self.ledger.free(sizes[0]) == (self.size - held - self.claimed if fitting else 0)
+        if fitting:
+            assert self.ledger.acquire(len(sizes), sizes=sizes, block=False, force=force) == fitting
+            return fitting
         if not force:
             with pytest.raises(QueueFull):
-                self.ledger.acquire(want, block=False)
+                self.ledger.acquire(len(sizes), sizes=sizes, block=False)
             return 0
-        assert self.ledger.acquire(want, force=True) == 1
+        assert self.ledger.acquire(len(sizes), sizes=sizes, force=True) == 1
         self.forced += 1
         return 1
 
     def _held(self) -> int:
         return sum(map(len, self.waiting)) + sum(len(one.items) for one in self.running)
 
-    @rule(force=st.booleans())
-    def submit(self, force: bool) -> None:
-        if self._acquire(1, force):
+    def _everything(self) -> list[Item]:
+        places = [*self.waiting, *(one.items for one in self.running)]
+        places += [items for queue in self.parked.values() for items in queue]
+        return [item for items in places for item in items]
+
+    def _weight(self) -> int:
+        return self.kept + sum(self.sizes[number][index] for number, index in self._everything())
+
+    @rule(size=st.integers(0, 20), force=st.booleans())
+    def submit(self, size: int, force: bool) -> None:
+        if self._acquire([size], force):
             future = BoundedFuture()
             sink = FutureSink(future, self.delivery)  # type: ignore[arg-type]
-            work = Work("call", b"", None, sink)
+            work = Work("call", bytes(size), None, sink)
             future._forget = partial(self.dispatcher.discard, work)
             self.dispatcher.submit(work)
             self.numbers += 1
             self.futures[self.numbers] = future
             self.sinks[self.numbers] = sink
+            self.sizes[self.numbers] = [size]
             self.waiting.append([(self.numbers, 0)])
 
-    @rule(want=st.integers(1, 6), force=st.booleans())
-    def submit_chunk(self, want: int, force: bool) -> None:
-        granted = self._acquire(want, force)
+    @rule(sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6), force=st.booleans())
+    def submit_chunk(self, sizes: list[int], force: bool) -> None:
+        granted = self._acquire(sizes, force)
         if granted:
             sink = MapSink()
-            self.dispatcher.submit(Work("chunk", b"", [b""] * granted, sink))
+            self.dispatcher.submit(Work("chunk", b"", [bytes(size) for size in sizes[:granted]], sink))
             self.numbers += 1
             self.sinks[self.numbers] = sink
+            self.sizes[self.numbers] = sizes
             self.waiting.append([(self.numbers, index) for index in range(granted)])
+
+    @rule(size=st.integers(1, 20))
+    def keep_result(self, size: int) -> None:
+        self.ledger.weigh(size)
+        self.kept += size
+
+    @precondition(lambda self: self.kept)
+    @rule()
+    def fetch_results(self) -> None:
+        self.ledger.weigh(-self.kept)
+        self.kept = 0
+
+    @precondition(lambda self: self.sinks)
+    @rule(data=st.data())
+    def fill_or_empty(self, data: st.DataObject) -> None:
+        """A map cannot take more results now, or can again."""
+        sink = self.sinks[data.draw(st.sampled_from(sorted(self.sinks)))]
+        if isinstance(sink, MapSink):
+            sink.is_full = not sink.is_full
 
     @precondition(lambda self: self.closed or self.broken)
     @rule()
@@ -156,11 +203,11 @@ class Machine(RuleBasedStateMachine):
     @rule(limit=st.none() | st.integers(1, 4))
     def take(self, limit: int | None) -> None:
         work = self.dispatcher.take(limit)
-        if not self.waiting:
+        items = self._next_items()
+        if items is None:
             assert work is None
             return
         assert work is not None
-        items = self.waiting.popleft()
         if limit is not None and len(items) > limit:
             self.waiting.appendleft(items[limit:])
             items = items[:limit]
@@ -171,6 +218,27 @@ class Machine(RuleBasedStateMachine):
             assert self.futures[number].running()
             assert not self.futures[number].cancel()
         self.running.append(Running(work, items))
+
+    def _may_start(self, number: int) -> bool:
+        return self.closed or not getattr(self.sinks[number], "is_full", False)
+
+    def _next_items(self) -> list[Item] | None:
+        number = next((one for one in self.parked if self._may_start(one)), None)
+        self.claimed = 0
+        if number is not None:
+            queue = self.parked[number]
+            if not self._held() or self._held() + len(queue[0]) <= self.size:
+                items = queue.popleft()
+                if not queue:
+                    del self.parked[number]
+                return items
+            self.claimed = len(queue[0])
+        while self.waiting:
+            items = self.waiting.popleft()
+            if self._may_start(items[0][0]):
+                return items
+            self.parked.setdefault(items[0][0], deque()).append(items)
+        return None
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), ok=st.booleans())
@@ -227,6 +295,7 @@ class Machine(RuleBasedStateMachine):
             self.dispatcher.discard_sink(sink)
             self.cancelled += sum(len(items) for items in self.waiting if items[0][0] == number)
             self.waiting = deque(items for items in self.waiting if items[0][0] != number)
+            self.cancelled += sum(map(len, self.parked.pop(number, ())))
 
     @rule()
     def close(self) -> None:
@@ -238,15 +307,17 @@ class Machine(RuleBasedStateMachine):
     def cancel_waiting(self) -> None:
         self.dispatcher.cancel_waiting()
         self.cancelling = True
-        self.cancelled += sum(map(len, self.waiting))
+        self.cancelled += len(self._everything()) - sum(len(one.items) for one in self.running)
         self.waiting.clear()
+        self.parked.clear()
 
     @rule()
     def break_(self) -> None:
         self.dispatcher.break_(lambda: BrokenProcessPool("broken"))
         if not self.broken:
-            self.ended += sum(map(len, self.waiting))
+            self.ended += len(self._everything()) - sum(len(one.items) for one in self.running)
             self.waiting.clear()
+            self.parked.clear()
         self.broken = True
 
     # What always holds.
@@ -258,20 +329,25 @@ class Machine(RuleBasedStateMachine):
         assert counts.held <= self.size + counts.above_bound
         assert counts.above_bound == self.forced
         assert counts.undelivered == len(self.delivery.queue)
+        assert counts.weight == self._weight()
 
     @invariant()
     def every_item_is_in_one_place(self) -> None:
         submitted, waiting, cancelled = self.dispatcher.counters()
-        assert waiting == self.dispatcher.waiting == sum(map(len, self.waiting))
-        assert self.dispatcher.waiting_works == len(self.waiting)
+        parked = [items for queue in self.parked.values() for items in queue]
+        assert waiting == self.dispatcher.waiting == sum(map(len, self.waiting)) + sum(map(len, parked))
+        assert self.dispatcher.waiting_works == len(self.waiting) + (len(parked) if self.closed else 0)
+        assert self.dispatcher.parking == bool(parked)
         assert cancelled == self.cancelled
         assert self.dispatcher.succeeded + self.dispatcher.failed == self.ended
-        assert submitted == self.ended + cancelled + self._held()
+        assert submitted == self.ended + cancelled + len(self._everything())
 
     def teardown(self) -> None:
         """Whatever happened, everything can be brought to an end, and all slots are free then."""
         if not hasattr(self, "ledger"):
             return
+        for sink in self.sinks.values():
+            sink.is_full = False
         while True:
             while self.running:
                 one = self.running.pop()
@@ -281,10 +357,12 @@ class Machine(RuleBasedStateMachine):
             work = self.dispatcher.take()
             if work is None:
                 break
+            assert self.ledger.counts().held <= self.size + self.forced
             self.running.append(Running(work, [(0, 0)] * work.count))
         while self.delivery.queue:
             self.deliver()
         assert self.ledger.counts().held == 0
+        assert self.ledger.counts().weight == self.kept
         assert self.ledger.counts().undelivered == 0
         assert all(future.done() for future in self.futures.values())
         assert self.dispatcher.waiting == 0
