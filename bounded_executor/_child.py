@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from . import _main_module, _pickling, _process
+from . import _main_module, _memory, _pickling, _process
+from ._limits import Limits
 from ._wire import Kind, read_frame, write_frame
 
 __all__ = ["main"]
@@ -77,13 +78,17 @@ class _Runner:
         self._plan = plan
         self._pid = os.getpid()
         self._left = plan.limit or sys.maxsize
+        self._limits = Limits(plan.config)
         # Comparing names would touch, and so copy, a page for each of them: the count has to do.
         self._modules = len(sys.modules) if plan.config.share_imports else -1
 
     def run(self) -> None:
         if not self._initialize():
             return
-        self._write(Kind.READY, self._pid)
+        unfit = self._limits.unfit()
+        if unfit is not None:
+            self._write(Kind.UNFIT, body=unfit.encode())
+        self._write(Kind.READY, self._pid, _memory.resident() if self._plan.config.measure_memory else 0)
         while self._left > 0:
             frame = read_frame(self._sock)
             if frame is None:
@@ -110,10 +115,14 @@ class _Runner:
     def _call(self, work: int, body: bytes | bytearray) -> None:
         began = perf_counter()
         try:
-            fn, args, kwargs = pickle.loads(body)
-            del body
-            result = fn(*args, **kwargs)
-            del fn, args, kwargs
+            self._limits.enter()
+            try:
+                fn, args, kwargs = pickle.loads(body)
+                del body
+                result = fn(*args, **kwargs)
+                del fn, args, kwargs
+            finally:
+                self._limits.leave()
         except BaseException as error:
             self._fail(work, 0, began, error)
         else:
@@ -132,12 +141,19 @@ class _Runner:
             try:
                 if broken is not None:
                     raise broken
-                result = fn(*pickle.loads(item))
+                self._limits.enter()
+                try:
+                    result = fn(*pickle.loads(item))
+                finally:
+                    self._limits.leave()
             except BaseException as error:
                 self._fail(work, index, began, error)
             else:
                 self._succeed(work, index, began, result)
                 del result
+            if self._left <= 0:
+                # The parent takes back what is left of the chunk.
+                return
 
     def _succeed(self, work: int, index: int, began: float, result: Any) -> None:
         seconds = perf_counter() - began
@@ -152,9 +168,17 @@ class _Runner:
         # A task that forked and let the copy raise or exit ends here as well: see _report.
         body = _pickling.dump_error(error) if os.getpid() == self._pid else b""
         error.__traceback__ = None
-        self._report(Kind.ERROR, work, index, perf_counter() - began, body)
+        self._report(Kind.ERROR, work, index, perf_counter() - began, body, error)
 
-    def _report(self, kind: int, work: int, index: int, seconds: float, body: bytes) -> None:
+    def _report(
+        self,
+        kind: int,
+        work: int,
+        index: int,
+        seconds: float,
+        body: bytes,
+        error: BaseException | None = None,
+    ) -> None:
         if os.getpid() != self._pid:
             # The task forked and returned in the copy too. Only the original may answer, or the
             # next task would get this one's result.
@@ -164,6 +188,12 @@ class _Runner:
             names = [name for name in sys.modules if name not in self._plan.known]
             self._write(Kind.MODULES, body="\n".join(names).encode())
         self._left -= 1
+        peak = self._limits.peak()
+        if peak is not None:
+            self._write(Kind.PEAK, peak)
+        if self._limits.spent(error):
+            self._left = 0
+            self._write(Kind.LEAVING)
         self._write(kind, work, index, seconds, body)
 
     def _write(

@@ -62,7 +62,7 @@ class Core:
         with self._starting:
             if self._started:
                 return
-            self.workers.start(_pickling.module_of(fn))
+            self.workers.start(_pickling.modules_of(fn))
             self.dispatcher.delivery.start()
             _loky.register_exit(_at_exit)
             _running.add(self)

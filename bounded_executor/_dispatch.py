@@ -285,20 +285,28 @@ class Dispatcher:
     def lost(self, work: Work, error: BaseException) -> None:
         """Note that the worker died: its current item fails, those behind it go to the front."""
         index = work.done
-        if work.items is not None and index + 1 < len(work.items):
-            rest = work.rest(index + 1)
-            with self._lock:
-                make = self._error
-                drop = self._cancelling and make is None
-                if make is None and not drop:
-                    self._waiting[rest.ident] = rest
-                    self._waiting.move_to_end(rest.ident, last=False)
-                    self._waiting_items += rest.count
-            if make is not None:
-                self._fail(rest, make)
-            elif drop:
-                self._drop(rest)
+        self._put_back(work, index + 1)
         self.fail_item(work, index, error)
+
+    def give_back(self, work: Work) -> None:
+        """Note that the worker runs none of the items without an outcome: they go to the front."""
+        self._put_back(work, work.done)
+
+    def _put_back(self, work: Work, start: int) -> None:
+        if work.items is None or start >= len(work.items):
+            return
+        rest = work.rest(start)
+        with self._lock:
+            make = self._error
+            drop = self._cancelling and make is None
+            if make is None and not drop:
+                self._waiting[rest.ident] = rest
+                self._waiting.move_to_end(rest.ident, last=False)
+                self._waiting_items += rest.count
+        if make is not None:
+            self._fail(rest, make)
+        elif drop:
+            self._drop(rest)
 
     def discard(self, work: Work) -> bool:
         """Take cancelled work out of the queue; False when a worker was given it already."""

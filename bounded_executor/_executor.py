@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from . import _loky, _pickling
 from ._admission import must_not_block
@@ -55,6 +55,13 @@ class BoundedProcessPoolExecutor(Executor):
             ahead, replaces it. None: no limit. A map's items count one each.
         max_tasks_jitter: int >= 0; each process's own limit is ``max_tasks_per_child`` plus a
             random number up to this one, so that not all are replaced in the same moment.
+        max_memory_per_child: bytes of resident memory; a worker process that has more after a task
+            is replaced. One that has as much before its first task breaks the executor. Linux only,
+            as are the next two.
+        max_memory_hard: bytes of data that a worker process may have while a task runs: the task gets
+            a ``MemoryError``, and if it ends in that, its process is replaced.
+        max_memory_total: bytes for this process and all below it, or ``"auto"`` for 90 % of what the
+            control group or the machine grants: near it fewer tasks run at once, but always one.
         queue_size: int >= 1, tasks submitted and unfinished. Default
             ``max(6 * max_workers, 512)``.
         queue_bytes: int >= 1, bytes that the pickled calls of unfinished tasks and the results that
@@ -84,6 +91,9 @@ class BoundedProcessPoolExecutor(Executor):
         *,
         max_tasks_per_child: int | None = None,
         max_tasks_jitter: int = 0,
+        max_memory_per_child: int | None = None,
+        max_memory_hard: int | None = None,
+        max_memory_total: int | Literal["auto"] | None = None,
         queue_size: int | None = None,
         queue_bytes: int | None = 64 * 2**20,
         submit_timeout: float | None = None,
@@ -97,6 +107,9 @@ class BoundedProcessPoolExecutor(Executor):
             initargs=initargs,
             max_tasks_per_child=max_tasks_per_child,
             max_tasks_jitter=max_tasks_jitter,
+            max_memory_per_child=max_memory_per_child,
+            max_memory_hard=max_memory_hard,
+            max_memory_total=max_memory_total,
             queue_size=queue_size,
             queue_bytes=queue_bytes,
             submit_timeout=submit_timeout,
@@ -266,6 +279,7 @@ class BoundedProcessPoolExecutor(Executor):
             children=workers.children,
             children_started=workers.children_started,
             children_replaced=workers.children_replaced,
+            children_over_memory=workers.children_over_memory,
             children_crashed=workers.children_crashed,
             supervisors_lost=workers.supervisors_lost,
         )

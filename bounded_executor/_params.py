@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
-from typing import Any
+from typing import Any, Literal
+
+from . import _memory
 
 __all__ = ["Settings", "check_count", "check_seconds"]
 
@@ -30,6 +32,15 @@ def check_count(name: str, value: Any, *, least: int) -> int:
 
 def _check_bytes(name: str, value: Any) -> int | None:
     return None if value is None else check_count(name, value, least=1)
+
+
+def _check_memory(name: str, value: Any) -> int | None:
+    if value is not None and not _memory.CAN_MEASURE:
+        raise ValueError(f"{name} needs the /proc file system of Linux and must be None here, got {value!r}")
+    if isinstance(value, str):
+        only = ' or "auto"' if name == "max_memory_total" else ""
+        raise ValueError(f"{name} must be a number of bytes{only}, got {value!r}")
+    return _check_bytes(name, value)
 
 
 def check_seconds(name: str, value: Any) -> float:
@@ -90,6 +101,9 @@ class Settings:
     initargs: tuple[Any, ...]
     max_tasks_per_child: int | None
     max_tasks_jitter: int
+    max_memory_per_child: int | None
+    max_memory_hard: int | None
+    max_memory_total: int | Literal["auto"] | None
     queue_size: int
     queue_bytes: int | None
     submit_timeout: float | None
@@ -106,6 +120,9 @@ class Settings:
         initargs: Any,
         max_tasks_per_child: Any,
         max_tasks_jitter: Any,
+        max_memory_per_child: Any,
+        max_memory_hard: Any,
+        max_memory_total: Any,
         queue_size: Any,
         queue_bytes: Any,
         submit_timeout: Any,
@@ -138,6 +155,11 @@ class Settings:
             initargs=tuple(initargs),
             max_tasks_per_child=max_tasks_per_child,
             max_tasks_jitter=max_tasks_jitter,
+            max_memory_per_child=_check_memory("max_memory_per_child", max_memory_per_child),
+            max_memory_hard=_check_memory("max_memory_hard", max_memory_hard),
+            max_memory_total=max_memory_total
+            if max_memory_total == "auto" and _memory.CAN_MEASURE
+            else _check_memory("max_memory_total", max_memory_total),
             queue_size=check_count("queue_size", queue_size, least=1),
             queue_bytes=_check_bytes("queue_bytes", queue_bytes),
             submit_timeout=None

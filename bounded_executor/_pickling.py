@@ -12,6 +12,7 @@ import logging
 import multiprocessing.context
 import os
 import pickle
+import pickletools
 import sys
 import traceback
 from collections import ChainMap
@@ -24,7 +25,7 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-__all__ = ["dump", "dump_call", "dump_error", "dump_inherited", "load_error", "name_of"]
+__all__ = ["dump", "dump_call", "dump_error", "dump_inherited", "load_error", "modules_of", "name_of"]
 
 _log = logging.getLogger("bounded_executor")
 
@@ -104,10 +105,18 @@ def name_of(fn: Callable[..., Any]) -> str:
     return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
 
 
-def module_of(fn: Callable[..., Any]) -> str | None:
-    """Return the module that a worker imports to run ``fn``; None when ``fn`` travels by value."""
-    module = getattr(getattr(fn, "func", fn), "__module__", None)
-    return module if isinstance(module, str) and module != "builtins" and _can_import(module) else None
+def modules_of(fn: Callable[..., Any]) -> tuple[str, ...]:
+    """Return names of modules that a worker will import to run ``fn``, as far as its pickle tells."""
+    inner = getattr(fn, "func", fn)
+    module = getattr(inner, "__module__", None)
+    if isinstance(module, str) and _can_import(module):
+        return () if module == "builtins" else (module,)
+    try:
+        words = {word for _, word, _ in pickletools.genops(cloudpickle.dumps(inner)) if isinstance(word, str)}
+    except Exception:
+        # The call itself will fail for the same reason, and say so.
+        return ()
+    return tuple(sorted(word for word in words if word in sys.modules and _can_import(word)))
 
 
 def _warn_heavy(fn: Callable[..., Any]) -> None:

@@ -11,9 +11,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _main_module
+
+if TYPE_CHECKING:
+    from ._params import Settings
 
 __all__ = ["CAN_FORK", "Config", "Descriptors"]
 
@@ -37,9 +40,12 @@ class Config:
         forked: children are forked by the supervisor, not spawned.
         share_imports: the supervisor imports what tasks import, for all later children.
         preload: names of modules that every child has from the start.
-        first: name of the module that the first task's function comes from, to be imported before
-            any child is started; None where it is not to be had, or not to be shared.
+        first: names of modules that the first task's function needs, to be imported before any child
+            is started; none where they are not to be had, or not to be shared.
         initializer: pickle of ``(initializer, initargs)``, or None.
+        max_memory_per_child: bytes of resident memory after which a child runs no further task.
+        max_memory_hard: bytes of data that a task may not go beyond.
+        measure_memory: children tell how much memory they took.
     """
 
     environ: Mapping[str, str]
@@ -52,13 +58,14 @@ class Config:
     forked: bool
     share_imports: bool
     preload: tuple[str, ...]
-    first: str | None
+    first: tuple[str, ...]
     initializer: bytes | None
+    max_memory_per_child: int | None
+    max_memory_hard: int | None
+    measure_memory: bool
 
     @classmethod
-    def capture(
-        cls, *, forked: bool, share_imports: bool, preload: tuple[str, ...], initializer: bytes | None
-    ) -> Config:
+    def capture(cls, settings: Settings, *, forked: bool, initializer: bytes | None) -> Config:
         """Return the state of this process as it is now."""
         directory = None
         with contextlib.suppress(OSError):
@@ -72,10 +79,14 @@ class Config:
             multiprocessing.get_start_method(allow_none=True),
             _main_module.describe(),
             forked,
-            share_imports,
-            preload,
-            None,
+            # A module may look different after the initializer than before it.
+            forked and initializer is None,
+            settings.preload,
+            (),
             initializer,
+            settings.max_memory_per_child,
+            settings.max_memory_hard,
+            settings.max_memory_total is not None,
         )
 
     def apply(self) -> None:

@@ -32,11 +32,13 @@ class Child:
         limit: tasks that it may run; None for no limit.
         left: tasks that it may still be given.
         pid: known once it is ready.
+        idle_bytes: resident memory before its first task, where that is measured.
+        leaving: it has said that it runs nothing after its current item.
         work: what it runs.
         deadline: when it is killed, on the clock of ``time.monotonic``; set when it retires.
     """
 
-    __slots__ = ("channel", "deadline", "ident", "left", "limit", "pid", "work")
+    __slots__ = ("channel", "deadline", "ident", "idle_bytes", "leaving", "left", "limit", "pid", "work")
 
     def __init__(self, ident: int, channel: Channel, left: int | None) -> None:
         self.ident = ident
@@ -44,6 +46,8 @@ class Child:
         self.limit = left
         self.left = left
         self.pid: int | None = None
+        self.idle_bytes = 0
+        self.leaving = False
         self.work: Work | None = None
         self.deadline: float | None = None
 
@@ -91,12 +95,27 @@ class Roster:
         self._live += 1
         return child
 
-    def missing(self, works: int) -> int:
-        """Return how many children to start, so that ``works`` pieces of waiting work find one."""
+    def missing(self, works: int, most: int) -> int:
+        """Return how many children to start, so that ``works`` pieces of waiting work find one.
+
+        Args:
+            works: how many pieces wait.
+            most: children that there should be now, ``max_workers`` at most.
+        """
         coming = self._live - self._live_busy
         if works > coming:
             self._wanted = min(self._max_workers, self._live + works - coming)
-        return max(0, self._wanted - self._live)
+        return max(0, min(self._wanted, most) - self._live)
+
+    def superfluous(self, most: int) -> list[Child]:
+        """Return idle children to send home, so that not more than ``most`` stay."""
+        return self._idle[: max(0, self._live - most)]
+
+    def working(self) -> Iterator[tuple[int, int]]:
+        """Return process id and idle memory of each child that runs a task."""
+        return (
+            (child.pid or 0, child.idle_bytes) for child in self._children.values() if child.work is not None
+        )
 
     def ready(self, child: Child, pid: int) -> None:
         """Note that a child is through with its initializer."""
@@ -129,6 +148,14 @@ class Roster:
             self._live -= 1
         else:
             self._live_busy += 1
+
+    def leave(self, child: Child) -> None:
+        """Note that a busy child runs nothing after its current item."""
+        child.leaving = True
+        if child.left != 0:
+            child.left = 0
+            self._live -= 1
+            self._live_busy -= 1
 
     def rest(self, child: Child) -> bool:
         """Note that a child's work is done; returns whether it was its last."""

@@ -34,23 +34,16 @@ class Session:
             initializer, self._fds, self._kept = _pickling.dump_inherited(
                 (settings.initializer, settings.initargs)
             )
-        config = _process.Config.capture(
-            forked=self.forked,
-            # A module may look different after the initializer than before it.
-            share_imports=self.forked and initializer is None,
-            preload=settings.preload,
-            initializer=initializer,
-        )
-        self._config = config
+        self._config = _process.Config.capture(settings, forked=self.forked, initializer=initializer)
 
-    def import_first(self, module: str | None) -> None:
-        """Have the supervisors import the module of the first task before they start children."""
+    def import_first(self, modules: tuple[str, ...]) -> None:
+        """Have the supervisors import what the first task needs before they start children."""
         if self._config.share_imports:
-            self._config = replace(self._config, first=module)
+            self._config = replace(self._config, first=modules)
 
     def import_nothing(self) -> None:
         """Leave all imports to the children: a supervisor could not have forked after its own."""
-        self._config = replace(self._config, share_imports=False, preload=(), first=None)
+        self._config = replace(self._config, share_imports=False, preload=(), first=())
 
     def start_supervisor(self) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made."""

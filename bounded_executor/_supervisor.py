@@ -20,6 +20,7 @@ import pickle
 import signal
 import socket
 import sys
+from collections.abc import Iterable
 
 from . import _child, _pickling, _process
 from ._family import Family
@@ -86,10 +87,8 @@ class _Supervisor:
         except BaseException as error:
             self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
             return False
-        names = [*config.preload]
-        if config.first is not None:
-            _import([config.first])
-            names.append(config.first)
+        _import(config.first)
+        names = [*config.preload, *config.first]
         if names and _process.native_threads() > 1:
             self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
             return False
@@ -175,7 +174,7 @@ def _trial(names: list[str], parent: int) -> int:
     return _TRIAL_THREADS if _process.native_threads() > 1 else 0
 
 
-def _import(names: list[str]) -> None:
+def _import(names: Iterable[str]) -> None:
     for name in names:
         if name not in sys.modules:
             # One that is not to be had by its name is the children's own matter.

@@ -35,11 +35,14 @@ class Kind:
     CALL = 1  # ident: work; body: pickle of (fn, args, kwargs)
     CHUNK = 2  # ident: work; body: pickle of (pickled fn, [pickled args, ...])
     # child -> parent
-    READY = 10  # ident: pid; the initializer is through
+    READY = 10  # ident: pid, index: bytes resident; the initializer is through
     RESULT = 11  # ident: work, index: item; body: pickle of the result
     ERROR = 12  # ident: work, index: item; body: pickle of what _pickling.dump_error returns
     INIT_ERROR = 13  # body as with ERROR; also from a supervisor that could not preload
     MODULES = 14  # body: names of modules that were imported by tasks, one a line
+    UNFIT = 15  # before READY; body: why no task could run within the memory limits
+    PEAK = 16  # before an outcome; ident: the most bytes that were ever resident
+    LEAVING = 17  # before an outcome; nothing is run after that one, because of the memory taken
     # parent -> supervisor
     CONFIG = 20  # body: pickle of _process.Config; descriptors that it refers to come along
     FORK = 21  # ident: child, index: tasks it may run, 0 for no limit; its end of its socket comes along

@@ -21,8 +21,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from . import _loky, _pickling
+from . import _loky, _memory, _pickling
 from ._dispatch import Dispatcher, Work
+from ._governor import RETRY_SECONDS, Governor
 from ._params import Settings
 from ._roster import Child, Roster
 from ._session import Session
@@ -53,6 +54,7 @@ class Workers:
         self.ended = threading.Event()
         self.children_started = 0
         self.children_replaced = 0
+        self.children_over_memory = 0
         self.children_crashed = 0
         self.supervisors_lost = 0
         self._dispatcher = dispatcher
@@ -71,16 +73,22 @@ class Workers:
         self._last_death = ""
         self._shared: set[str] = set()
         self._resigned = False
+        self._any_ready = False
+        self._governor: Governor | None = None
+        self._held_back = False
         self._quit = False
 
-    def start(self, module: str | None) -> None:
+    def start(self, modules: tuple[str, ...]) -> None:
         """Lease a keeper and start the thread.
 
         Args:
-            module: name of the module that the first task's function comes from, where processes
-                can import it.
+            modules: names of the modules that the first task needs.
         """
-        self._session.import_first(module)
+        self._session.import_first(modules)
+        total = self._settings.max_memory_total
+        if total is not None:
+            allowance = _memory.granted() if total == "auto" else _memory.tree_allowance(total)
+            self._governor = Governor(allowance, self._settings.max_workers)
         keeper = _loky.lease(self._settings.mp_context, self._session.forked)
         self._session.keeper = keeper
         self._wake_in, self._wake_out = socket.socketpair()
@@ -174,18 +182,35 @@ class Workers:
 
     def _fill(self) -> None:
         dispatcher = self._dispatcher
-        while (child := self._roster.take_idle()) is not None:
+        roster = self._roster
+        self._held_back = False
+        while (child := roster.take_idle()) is not None:
+            if (
+                self._governor is not None
+                and dispatcher.waiting
+                and not self._governor.allows(roster.working())
+            ):
+                roster.put_back(child)
+                self._held_back = True
+                break
             work = dispatcher.take(child.left)
             if work is None:
-                self._roster.put_back(child)
+                roster.put_back(child)
                 break
             self._give(child, work)
-        if not dispatcher.drained or dispatcher.waiting_works:
-            for _ in range(self._roster.missing(dispatcher.waiting_works)):
-                self._fork()
-        else:
-            for child in self._roster.unoccupied():
+        if dispatcher.drained and not dispatcher.waiting_works:
+            for child in roster.unoccupied():
                 self._retire(child)
+            return
+        most = self._settings.max_workers if self._governor is None else self._governor.workers
+        if self._held_back:
+            for child in roster.superfluous(most):
+                self._retire(child)
+        for _ in range(roster.missing(dispatcher.waiting_works, most)):
+            self._fork()
+
+    def _may_run_one_more(self) -> bool:
+        return self._governor is None or self._governor.allows(self._roster.working())
 
     def _give(self, child: Child, work: Work) -> None:
         self._roster.give(child, work)
@@ -223,13 +248,24 @@ class Workers:
             if work is None or work.ident != frame.ident:
                 return
             self._dispatcher.outcome(work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body)
+            if child.leaving:
+                self._dispatcher.give_back(work)
             if work.done == work.count and self._roster.rest(child):
-                self.children_replaced += 1
-                _log.debug("process %d has run its %d tasks and is replaced", child.pid, child.limit)
-                self._retire(child)
+                self._replace(child)
+        elif frame.kind == Kind.PEAK:
+            if self._governor is not None:
+                self._governor.learn(frame.ident - child.idle_bytes)
+        elif frame.kind == Kind.LEAVING:
+            self._roster.leave(child)
         elif frame.kind == Kind.READY:
             self._stillborn = 0
+            self._any_ready = True
+            child.idle_bytes = frame.index
             self._roster.ready(child, frame.ident)
+        elif frame.kind == Kind.UNFIT:
+            # Later ones may have more, of modules that all have by then; each still runs one task.
+            if not self._any_ready:
+                self._break(f"{bytes(frame.body).decode()} that a worker process has before its first task")
         elif frame.kind == Kind.MODULES:
             self._share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
@@ -244,6 +280,15 @@ class Workers:
 
     # Ends
 
+    def _replace(self, child: Child) -> None:
+        self.children_replaced += 1
+        if child.leaving:
+            self.children_over_memory += 1
+            _log.debug("process %d has taken too much memory and is replaced", child.pid)
+        else:
+            _log.debug("process %d has run its %d tasks and is replaced", child.pid, child.limit)
+        self._retire(child)
+
     def _retire(self, child: Child) -> None:
         """Let a child that has no work leave."""
         if self._roster.retire(child):
@@ -252,7 +297,10 @@ class Workers:
 
     def _patience(self) -> float | None:
         deadline = self._roster.next_deadline()
-        return None if deadline is None else max(0.0, deadline - monotonic())
+        patience = None if deadline is None else max(0.0, deadline - monotonic())
+        if self._held_back and (patience is None or patience > RETRY_SECONDS):
+            return RETRY_SECONDS
+        return patience
 
     def _kill_overdue(self) -> None:
         for child in self._roster.overdue():
@@ -342,8 +390,8 @@ class Workers:
         self._supervisor.close()
         self._supervisor = None
         self._shared.clear()
-        # What the module of the first task does at import may have been what ended it.
-        self._session.import_first(None)
+        # What the modules of the first task do at import may have been what ended it.
+        self._session.import_first(())
         if self._resigned:
             self._resigned = False
             self._session.import_nothing()

@@ -32,7 +32,8 @@ class ExecutorStats:
         submit_wait_seconds: seconds that callers have spent waiting for a slot, all together.
         children: task processes alive now, spares and retiring ones included.
         children_started: task processes started so far.
-        children_replaced: task processes that reached their limit of tasks and were replaced.
+        children_replaced: task processes that reached a limit and were replaced.
+        children_over_memory: processes among these that had taken too much memory.
         children_crashed: task processes that ended without being asked to.
         supervisors_lost: supervisors that ended without being asked to.
     """
@@ -52,5 +53,6 @@ class ExecutorStats:
     children: int
     children_started: int
     children_replaced: int
+    children_over_memory: int
     children_crashed: int
     supervisors_lost: int

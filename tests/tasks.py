@@ -293,3 +293,20 @@ def bytes_of(size: int) -> bytes:
 def length(data: bytes, seconds: float = 0.0) -> int:
     time.sleep(seconds)
     return len(data)
+
+
+def take_memory(size: int, seconds: float, value: Any = None) -> Any:
+    """Use so much memory for so long."""
+    data = b"x" * size
+    time.sleep(seconds)
+    del data
+    return value
+
+
+_leak: list[bytes] = []
+
+
+def leak(size: int) -> int:
+    """Keep so much more with every call; returns the process id."""
+    _leak.append(b"x" * size)
+    return os.getpid()

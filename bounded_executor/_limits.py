@@ -1,0 +1,72 @@
+"""What a task process may take of memory, as seen from inside it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from . import _memory
+from ._process import Config
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+__all__ = ["Limits"]
+
+
+class Limits:
+    """Watches one task process.
+
+    Args:
+        config: has the limits, in bytes.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._per_child = config.max_memory_per_child
+        self._hard = config.max_memory_hard
+        self._measure = config.measure_memory
+        self._data: Any = getattr(resource, "RLIMIT_DATA", None)
+        self._before: tuple[int, int] = (-1, -1)
+
+    def unfit(self) -> str | None:
+        """Say why no task could ever run within the limits, before the first one has run."""
+        size = _memory.resident()
+        if self._per_child is not None and size >= self._per_child:
+            return f"max_memory_per_child={self._per_child} bytes is not more than the {size} bytes"
+        size = _memory.data_size()
+        if self._hard is not None and size >= self._hard:
+            return f"max_memory_hard={self._hard} bytes is not more than the {size} bytes of data"
+        return None
+
+    def enter(self) -> None:
+        """Put the hard ceiling up, just before user code runs."""
+        if self._hard is not None:
+            # Data, and not the address space: of that, each thread alone reserves tens of megabytes.
+            self._before = resource.getrlimit(self._data)
+            hard = self._before[1]
+            soft = self._hard if hard == resource.RLIM_INFINITY else min(self._hard, hard)
+            resource.setrlimit(self._data, (soft, hard))
+
+    def leave(self) -> None:
+        """Take the hard ceiling down again, so that the outcome can be reported."""
+        if self._hard is not None:
+            resource.setrlimit(self._data, self._before)
+
+    def spent(self, error: BaseException | None) -> bool:
+        """Return whether this process should run no further task.
+
+        Args:
+            error: what the last task raised.
+        """
+        if self._hard is not None and isinstance(error, MemoryError):
+            return True
+        return self._per_child is not None and _memory.resident() > self._per_child
+
+    def peak(self) -> int | None:
+        """Return the most resident memory that this process ever had, if anybody wants to know."""
+        if not self._measure:
+            return None
+        peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
