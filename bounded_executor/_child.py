@@ -53,6 +53,7 @@ def main(sock: socket.socket, plan: Plan) -> None:
     _process.default_signals()
     if not config.forked:
         config.apply()
+    if not config.share_preload:
         for name in config.preload:
             importlib.import_module(name)
     # Starting this process has set the start method to how it was started.

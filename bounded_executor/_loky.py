@@ -13,6 +13,7 @@ should notice.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -30,6 +31,9 @@ from . import _keeper
 __all__ = ["Keeper", "close_idle", "cpu_count", "lease", "register_exit"]
 
 cpu_count = loky.cpu_count
+
+_log = logging.getLogger("bounded_executor")
+_told_of_fork = False
 
 _lock = threading.Lock()
 _idle: list[Keeper] = []
@@ -144,8 +148,7 @@ class Keeper:
             _alive.discard(self)
 
     def _parent(self) -> int | None:
-        method = getattr(self._context, "get_start_method", lambda: self._context)()
-        return None if method == "forkserver" else os.getpid()
+        return None if _method(self._context) == "forkserver" else os.getpid()
 
     def _ended(self, served: Any) -> None:
         error = served.exception()
@@ -172,6 +175,7 @@ class Keeper:
 
 def lease(context: str | BaseContext | None, forked: bool, *, fresh: bool = False) -> Keeper:
     """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one."""
+    context = _without_fork(context)
     with _lock:
         for keeper in reversed(_idle):
             if not fresh and keeper.key == (context, forked):
@@ -206,12 +210,29 @@ def _at_exit() -> None:
         keeper.quit()
 
 
+def _method(context: str | BaseContext | None) -> str | None:
+    return context if isinstance(context, str) or context is None else context.get_start_method()
+
+
+def _without_fork(context: str | BaseContext | None) -> str | BaseContext | None:
+    """Take the fork start method as the default: a keeper has to be clean, and a forked one is not."""
+    global _told_of_fork
+    if _method(context) != "fork":
+        return context
+    if not _told_of_fork:
+        _told_of_fork = True
+        _log.warning(
+            "mp_context=%r is taken as the default: worker processes are forked, but from a clean process "
+            "and not from this one. They do not see its memory: pass data through initargs.",
+            context,
+        )
+    return None
+
+
 def _loky_context(context: str | BaseContext | None) -> Any:
-    method = context if isinstance(context, str) or context is None else context.get_start_method()
-    if method in (None, "fork"):
-        # A keeper has to be clean, which a fork of the user's program is not.
+    if context is None:
         return get_context("loky")
-    return get_context(method) if isinstance(context, str) else context
+    return get_context(context) if isinstance(context, str) else context
 
 
 def _start_trackers() -> None:

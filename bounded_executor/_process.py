@@ -40,6 +40,7 @@ class Config:
         forked: children are forked by the supervisor, not spawned.
         share_imports: the supervisor imports what tasks import, for all later children.
         preload: names of modules that every child has from the start.
+        share_preload: the supervisor imports those, for all children.
         first: names of modules that the first task's function needs, to be imported before any child
             is started; none where they are not to be had, or not to be shared.
         initializer: pickle of ``(initializer, initargs)``, or None.
@@ -58,6 +59,7 @@ class Config:
     forked: bool
     share_imports: bool
     preload: tuple[str, ...]
+    share_preload: bool
     first: tuple[str, ...]
     initializer: bytes | None
     max_memory_per_child: int | None
@@ -82,6 +84,7 @@ class Config:
             # A module may look different after the initializer than before it.
             forked and initializer is None,
             settings.preload,
+            forked,
             (),
             initializer,
             settings.max_memory_per_child,

@@ -43,7 +43,7 @@ class Session:
 
     def import_nothing(self) -> None:
         """Leave all imports to the children: a supervisor could not have forked after its own."""
-        self._config = replace(self._config, share_imports=False, preload=(), first=())
+        self._config = replace(self._config, share_imports=False, share_preload=False, first=())
 
     def start_supervisor(self) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made."""

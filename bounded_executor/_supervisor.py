@@ -79,19 +79,22 @@ class _Supervisor:
     def _import_ahead(self) -> bool:
         """Import what every child will need; False when this process is not fit to fork after that."""
         config = self._config
-        if not config.forked:
-            return True
-        try:
-            for name in config.preload:
-                importlib.import_module(name)
-        except BaseException as error:
-            self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
-            return False
+        if config.share_preload:
+            try:
+                for name in config.preload:
+                    importlib.import_module(name)
+            except BaseException as error:
+                self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
+                return False
+            if self._has_threads_of(config.preload):
+                return False
         _import(config.first)
-        names = [*config.preload, *config.first]
-        if names and _process.native_threads() > 1:
-            self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
+        return not self._has_threads_of(config.first)
+
+    def _has_threads_of(self, names: tuple[str, ...]) -> bool:
+        if not names or _process.native_threads() == 1:
             return False
+        self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
         return True
 
     def _settle(self) -> None:

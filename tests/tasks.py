@@ -310,3 +310,32 @@ def leak(size: int) -> int:
     """Keep so much more with every call; returns the process id."""
     _leak.append(b"x" * size)
     return os.getpid()
+
+
+def memory_error_of(size: int) -> str:
+    try:
+        b"x" * size
+    except MemoryError as error:
+        return type(error).__name__
+    return "nothing"
+
+
+def start_threads(count: int) -> int:
+    """Return how many threads could run at once."""
+    together = threading.Barrier(count + 1)
+    threads = [threading.Thread(target=together.wait) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    together.wait(20)
+    for thread in threads:
+        thread.join()
+    return len(threads)
+
+
+def has_module(name: str) -> bool:
+    return name in sys.modules
+
+
+def imported(name: str, log: str) -> tuple[bool, int, int]:
+    """Whether the module is there already; how often it was imported; the process id."""
+    return name in sys.modules, marks(log), os.getpid()

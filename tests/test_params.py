@@ -52,6 +52,24 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("queue_size", 1.5, TypeError, "queue_size must be an integer"),
     ("queue_size", True, TypeError, "queue_size must be an integer"),
     ("queue_size", "9", TypeError, "queue_size must be an integer"),
+    *[
+        case
+        for name in ("queue_bytes", "max_memory_per_child", "max_memory_hard", "max_memory_total")
+        for case in [
+            (name, 0, ValueError, f"{name} must be >= 1"),
+            (name, -1, ValueError, f"{name} must be >= 1"),
+            (name, 1.5, TypeError, f"{name} must be an integer"),
+            (name, True, TypeError, f"{name} must be an integer"),
+        ]
+    ],
+    ("queue_bytes", "9", TypeError, "queue_bytes must be an integer"),
+    ("max_memory_per_child", "auto", ValueError, "must be a number of bytes"),
+    ("max_memory_hard", "64MB", ValueError, "must be a number of bytes"),
+    ("max_memory_total", "256MB", ValueError, 'must be a number of bytes or "auto"'),
+    ("preload", "json", TypeError, "preload must be a tuple of module names"),
+    ("preload", b"json", TypeError, "preload must be a tuple of module names"),
+    ("preload", 1, TypeError, "preload must be a tuple of module names"),
+    ("preload", None, TypeError, "preload must be a tuple of module names"),
     ("submit_timeout", -1, ValueError, "submit_timeout must be >= 0"),
     ("submit_timeout", -0.5, ValueError, "submit_timeout must be >= 0"),
     ("submit_timeout", NAN, ValueError, "submit_timeout"),
@@ -80,6 +98,14 @@ GOOD: list[dict[str, Any]] = [
     {"max_tasks_per_child": 2, "max_tasks_jitter": 3},
     {"queue_size": None},
     {"queue_size": 1},
+    {"queue_bytes": None},
+    {"queue_bytes": 1},
+    {"max_memory_per_child": 2**30},
+    {"max_memory_hard": 2**30},
+    {"max_memory_total": "auto"},
+    {"max_memory_total": 1},
+    {"preload": []},
+    {"preload": ("json", "email.mime.text")},
     {"submit_timeout": None},
     {"submit_timeout": 0},
     {"submit_timeout": 1e300},
@@ -97,6 +123,22 @@ def test_bad_values(name: str, value: Any, error: type[Exception], words: str) -
     assert words in str(caught.value)
     assert name in str(caught.value)
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ((1,), TypeError, "got 1"),
+        (("json", None), TypeError, "got None"),
+        (("",), ValueError, "got ''"),
+        ((".json",), ValueError, "got '.json'"),
+        (("json; import os",), ValueError, "got 'json; import os'"),
+    ],
+)
+def test_bad_names_of_modules(value: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match="preload must hold") as caught:
+        BoundedProcessPoolExecutor(preload=value)
+    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("keywords", GOOD, ids=str)

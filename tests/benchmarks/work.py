@@ -1,0 +1,28 @@
+"""The tasks that are measured."""
+
+from __future__ import annotations
+
+import os
+import time
+
+
+def give(value: object) -> object:
+    """Return the input."""
+    return value
+
+
+def size(data: bytes) -> int:
+    """Return the length of the input."""
+    return len(data)
+
+
+def sleep_10_ms(number: int) -> int:
+    """Sleep for 10 ms, as a task does that waits for a disk or a network."""
+    time.sleep(0.01)
+    return number
+
+
+def whoami(seconds: float) -> int:
+    """Return the process id, late enough for every other worker to get a task as well."""
+    time.sleep(seconds)
+    return os.getpid()
