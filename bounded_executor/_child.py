@@ -34,14 +34,12 @@ class Plan:
         config: the executor's settings that a child needs.
         fds: the descriptors that ``config.initializer`` refers to.
         limit: tasks after which it leaves by itself; 0 for no limit.
-        known: names of the modules that its supervisor has, where imports are shared.
         parent: process id of the supervisor, which the child must not outlive.
     """
 
     config: _process.Config
     fds: _process.Descriptors
     limit: int
-    known: frozenset[str]
     parent: int
 
 
@@ -80,7 +78,7 @@ class _Runner:
         self._pid = os.getpid()
         self._left = plan.limit or sys.maxsize
         self._limits = Limits(plan.config)
-        # Comparing names would touch, and so copy, a page for each of them: the count has to do.
+        # New ones stand behind the old ones. Comparing names would touch, and so copy, their pages.
         self._modules = len(sys.modules) if plan.config.share_imports else -1
 
     def run(self) -> None:
@@ -185,9 +183,10 @@ class _Runner:
             # next task would get this one's result.
             os._exit(0)
         if self._modules != -1 and len(sys.modules) != self._modules:
+            names = list(sys.modules)[self._modules :]
             self._modules = len(sys.modules)
-            names = [name for name in sys.modules if name not in self._plan.known]
-            self._write(Kind.MODULES, body="\n".join(names).encode())
+            if names:
+                self._write(Kind.MODULES, body="\n".join(names).encode())
         self._left -= 1
         peak = self._limits.peak()
         if peak is not None:

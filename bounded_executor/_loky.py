@@ -75,6 +75,11 @@ class Keeper:
         spare, self._spare = self._spare, None
         return spare or self._start_supervisor()
 
+    def prepare(self) -> None:
+        """Have a supervisor started that the next executor takes over; it is not told anything yet."""
+        if self._spare is None:
+            self._spare = self._start_supervisor()
+
     def _start_supervisor(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
@@ -84,13 +89,9 @@ class Keeper:
 
     def release(self, idle_timeout: float) -> None:
         """Give the keeper back; it stays warm for ``idle_timeout`` seconds, and 0 waits for its end."""
-        stays = self.error is None and idle_timeout > 0
-        if stays and self._spare is None:
-            # Forked while nobody waits for it; it has not been told anything yet.
-            self._spare = self._start_supervisor()
         with _lock:
             self._leased = False
-            if stays and self.error is None and not self._quit:
+            if idle_timeout > 0 and self.error is None and not self._quit:
                 self._deadline = monotonic() + idle_timeout
                 _idle.append(self)
             else:

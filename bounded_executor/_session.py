@@ -62,6 +62,11 @@ class Session:
         if keeper is not None:
             keeper.quit(wait=False)
 
+    def prepare_next(self) -> None:
+        """Get ready for the next executor, while this one's processes still end."""
+        if self.keeper is not None and self.keeper.error is None and self._settings.idle_timeout > 0:
+            self.keeper.prepare()
+
     def end_supervisor(self, channel: Channel) -> None:
         """Close the supervisor's socket, and wait until the process is on its way out."""
         sock = channel.sock
@@ -74,10 +79,10 @@ class Session:
             pass
         channel.close()
 
-    def close(self, idle_timeout: float) -> None:
+    def close(self) -> None:
         """Give the keeper back and close what children would have inherited."""
         if self.keeper is not None:
-            self.keeper.release(idle_timeout)
+            self.keeper.release(self._settings.idle_timeout)
             self.keeper = None
         self.release_descriptors()
 

@@ -62,14 +62,13 @@ class _Supervisor:
         self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
         self._trial: tuple[int, list[str]] | None = None
         self._wanted: list[str] = []
-        self._known: frozenset[str] = frozenset()
 
     def run(self) -> None:
         """Serve until the parent closes the socket, then kill what is left."""
         # Collecting would write to pages that children share, and there is nothing to collect.
         gc.disable()
         if self._import_ahead():
-            self._settle()
+            gc.freeze()
             self._serve()
         for pid in self._children:
             _kill(pid, signal.SIGKILL)
@@ -97,12 +96,6 @@ class _Supervisor:
         self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
         return True
 
-    def _settle(self) -> None:
-        """Keep what was imported apart from what a child makes, and note what it has."""
-        gc.freeze()
-        if self._config.share_imports:
-            self._known = frozenset(sys.modules)
-
     def _serve(self) -> None:
         while True:
             ordered = self._family.wait()
@@ -126,7 +119,7 @@ class _Supervisor:
 
     def _start_child(self, ident: int, limit: int, fd: int) -> None:
         with socket.socket(fileno=fd) as sock:
-            plan = _child.Plan(self._config, self._fds, limit, self._known, os.getpid())
+            plan = _child.Plan(self._config, self._fds, limit, os.getpid())
             pid = self._family.start(_child.main, sock, plan, task=True)
         self._children[pid] = ident
 
@@ -153,7 +146,8 @@ class _Supervisor:
         self._trial = None
         if status == 0:
             _import(names)
-            self._settle()
+            # A child's own collections leave alone what was there before.
+            gc.freeze()
         else:
             why = "leave threads running" if status == _TRIAL_THREADS else f"end with status {status}"
             self._tell(Kind.UNSHARED, body=f"{', '.join(names)} {why}".encode())

@@ -433,6 +433,7 @@ class Workers:
         self._kill_all(signal.SIGKILL)
 
     def _end(self) -> None:
+        self._session.prepare_next()
         if self._supervisor is not None:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(self._supervisor.sock)
@@ -442,7 +443,7 @@ class Workers:
         self._selector.close()
         self._wake_in.close()
         self._wake_out.close()
-        self._session.close(self._settings.idle_timeout)
+        self._session.close()
         self.on_end()
         self.ended.set()
 
