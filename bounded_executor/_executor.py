@@ -25,9 +25,9 @@ from typing import Any, Literal
 from . import _loky, _pickling
 from ._admission import must_not_block
 from ._core import Core
-from ._dispatch import BoundedFuture, FutureSink, Work
 from ._map import MapIterator, MapRun
 from ._params import Settings, check_count, check_seconds
+from ._work import BoundedFuture, FutureSink, Work
 from .stats import ExecutorStats
 
 __all__ = ["BoundedProcessPoolExecutor"]

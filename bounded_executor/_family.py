@@ -18,6 +18,8 @@ from collections.abc import Callable
 from multiprocessing.connection import wait
 from typing import Any
 
+from . import _process
+
 __all__ = ["Family"]
 
 
@@ -148,8 +150,10 @@ class Family:
     def _leave(self) -> None:
         """In a forked process: let go of what belongs to the one it was forked from."""
         assert self._lifeline is not None
-        self.close()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        assert self._ends is not None
+        _process.forget_children()
+        for end in self._ends:
+            end.close()
         os.close(self._lifeline[1])
         self._partner.close()
 

@@ -32,11 +32,9 @@ class Limits:
 
     def unfit(self) -> str | None:
         """Say why no task could ever run within the limits, before the first one has run."""
-        size = _memory.resident()
-        if self._per_child is not None and size >= self._per_child:
+        if self._per_child is not None and (size := _memory.resident()) >= self._per_child:
             return f"max_memory_per_child={self._per_child} bytes is not more than the {size} bytes"
-        size = _memory.data_size()
-        if self._hard is not None and size >= self._hard:
+        if self._hard is not None and (size := _memory.data_size()) >= self._hard:
             return f"max_memory_hard={self._hard} bytes is not more than the {size} bytes of data"
         return None
 

@@ -4,9 +4,8 @@ Two objects. :class:`MapRun` is what the dispatcher and the executor know: input
 :class:`MapIterator` is what the caller holds; that the two are apart is how a dropped iterator is
 noticed.
 
-Nobody but the thread that calls ``next`` (or, for a map never begun, ``shutdown``) pulls inputs.
-``_changed`` guards ``_ready``, ``_order``, ``_run_on`` and the averages, which the backend's thread
-reads or fills; no user code runs, nothing is pickled and no other lock is taken while it is held.
+Nobody but the thread that calls ``next`` (or, for a map never begun, ``shutdown``) pulls inputs. The
+backend's thread only fills the ``_results``, which have a lock of their own, and reads a few numbers.
 
 Results that nobody has fetched weigh in the ledger as unfinished tasks do. When that is full, no
 inputs are pulled, and what was submitted is not started (:meth:`MapRun.full`), except for the
@@ -17,7 +16,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -28,7 +26,9 @@ from typing import Any
 from . import _pickling
 from ._admission import must_not_block
 from ._delivery import load_outcome
-from ._dispatch import Dispatcher, Work, shutdown_error
+from ._dispatch import Dispatcher, shutdown_error
+from ._results import Outcome, Results
+from ._work import Work
 from .errors import QueueFull, SubmitTimeout
 
 __all__ = ["MapIterator", "MapRun"]
@@ -39,8 +39,6 @@ _log = logging.getLogger("bounded_executor")
 CHUNK_SECONDS = 0.005
 # And what it should weigh at most, going or coming; one of a given length ends where the bound does.
 CHUNK_BYTES = 1 << 20
-
-_Outcome = Callable[[], Any]  # returns the result or raises the error
 
 
 class MapRun:
@@ -78,7 +76,6 @@ class MapRun:
         self.note = note
         self.begun = False
         self.finished = False
-        self.dropped = False
         self._dispatcher = dispatcher
         self._fn = fn
         self._submit_call = submit
@@ -88,7 +85,6 @@ class MapRun:
         self._buffersize = buffersize
         self._chunksize = chunksize
         self._longest = max(1, buffersize // (4 * workers))
-        self._unordered = unordered
         self._timeout = timeout
         self._deadline = None if timeout is None else monotonic() + timeout
         self._name = _pickling.name_of(fn)
@@ -97,12 +93,7 @@ class MapRun:
         self._pulled = 0
         self._yielded = 0
         self._pending: deque[tuple[int, bytes]] = deque()  # pulled, and not submitted yet
-        self._changed = threading.Condition()
-        self._ready: dict[int, tuple[_Outcome, int]] = {}  # with the bytes that it weighs
-        self._order: deque[int] = deque()
-        self._stored_bytes = 0
-        self._seconds: float | None = None
-        self._result_bytes = 0.0
+        self._results = Results(dispatcher.ledger, unordered)
         self._run_on = False
         self._input_failed = False
         try:
@@ -116,48 +107,19 @@ class MapRun:
         return not self.finished
 
     def full(self, work: Work) -> bool:
-        if self._run_on or self.finished or self.dropped or work.first < self._yielded + self._workers:
+        if self._run_on or self._results.closed or work.first < self._yielded + self._workers:
             return False
         return self._dispatcher.ledger.room() == 0
 
     def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
-        self._store(index, partial(load_outcome, ok, body), seconds, len(body))
+        self._results.put(index, partial(load_outcome, ok, body), seconds, len(body))
 
     def fail(self, index: int, error: BaseException) -> None:
-        self._store(index, partial(_raise, error))
+        self._results.put(index, partial(_raise, error))
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):
-            self._store(index, partial(_raise, CancelledError()))
-
-    def _store(self, index: int, outcome: _Outcome, seconds: float | None = None, size: int = 0) -> None:
-        with self._changed:
-            if seconds is not None:
-                known = self._seconds
-                self._seconds = seconds if known is None else known + (seconds - known) / 16
-                self._result_bytes += (size - self._result_bytes) / 16
-            if self.finished or self.dropped:
-                return
-            self._stored_bytes += size
-            weight = 0 if self._run_on else size
-            self._ready[index] = outcome, weight
-            if self._unordered:
-                self._order.append(index)
-            self._changed.notify()
-        if weight:
-            self._dispatcher.ledger.weigh(weight)
-
-    def _forget(self, run_on: bool = False) -> None:
-        """Drop the results that nobody has fetched, or keep them without weighing them any longer."""
-        with self._changed:
-            weight = sum(size for _, size in self._ready.values())
-            if run_on:
-                self._run_on = True
-                self._ready = {index: (outcome, 0) for index, (outcome, _) in self._ready.items()}
-            else:
-                self._ready.clear()
-                self._order.clear()
-        self._dispatcher.ledger.weigh(-weight)
+            self._results.put(index, partial(_raise, CancelledError()))
 
     # The consumer's side
 
@@ -168,16 +130,14 @@ class MapRun:
             raise StopIteration
         try:
             self.top_up()
-            ready = self._await_outcome()
-            if ready is None:
+            if self._pulled == self._yielded:
                 if self._error is not None:
                     raise self._error
                 raise StopIteration
-            outcome, weight = ready
-            del ready
+            outcome = self._results.take(self._yielded, self._deadline)
+            if outcome is None:
+                raise self._timed_out()
             self._yielded += 1
-            if weight:
-                self._dispatcher.ledger.weigh(-weight)
             if self._dispatcher.parking:
                 self._dispatcher.wake()
             return _end_noisily(outcome)
@@ -207,7 +167,8 @@ class MapRun:
 
     def run_on(self) -> BaseException | None:
         """Submit all remaining inputs, for a map that nobody began; return the inputs' error."""
-        self._forget(run_on=True)
+        self._run_on = True
+        self._results.make_weightless()
         self._submit_call = None
         self._dispatcher.wake()
         while (self._inputs is not None or self._pending) and not self._dispatcher.broken:
@@ -218,8 +179,7 @@ class MapRun:
 
     def kept_bytes(self) -> int:
         """Return the bytes of the results that arrived so far, none of which has been fetched."""
-        with self._changed:
-            return self._stored_bytes
+        return self._results.bytes_so_far()
 
     def cancel(self) -> None:
         """Cancel what has not started, and let go of everything."""
@@ -228,26 +188,17 @@ class MapRun:
         self._dispatcher.discard_sink(self)
         for future in list(self._futures.values()):
             future.cancel()
-        self._forget()
+        self._results.close()
 
     def drop(self) -> None:
         """The iterator is gone: nobody will fetch results. Takes no lock."""
-        self.dropped = True
-        self.note(self.cancel if self.begun else self._forget)
+        self._results.closed = True
+        self.note(self.cancel if self.begun else self._results.close)
 
-    def _await_outcome(self) -> tuple[_Outcome, int] | None:
-        with self._changed:
-            while self._pulled > self._yielded:
-                if self._unordered:
-                    if self._order:
-                        return self._ready.pop(self._order.popleft())
-                elif self._yielded in self._ready:
-                    return self._ready.pop(self._yielded)
-                left = None if self._deadline is None else self._deadline - monotonic()
-                if left is not None and left <= 0:
-                    raise self._timed_out()
-                self._changed.wait(left)
-        return None
+    @property
+    def dropped(self) -> bool:
+        """Whether nobody will fetch any more results."""
+        return self._results.closed
 
     def _timed_out(self) -> Exception:
         # concurrent.futures' own class is this one only since Python 3.11.
@@ -277,10 +228,11 @@ class MapRun:
     def _chunk(self) -> int:
         if self._chunksize is not None:
             return self._chunksize
-        if self._seconds is None:
+        seconds = self._results.item_seconds
+        if seconds is None:
             return 1
-        quick = int(CHUNK_SECONDS / max(self._seconds, 1e-9))
-        light = int(CHUNK_BYTES / max(self._result_bytes, 1))
+        quick = int(CHUNK_SECONDS / max(seconds, 1e-9))
+        light = int(CHUNK_BYTES / max(self._results.item_bytes, 1))
         return max(1, min(self._longest, quick, light))
 
     def _end_input(self, error: BaseException | None) -> None:
@@ -317,7 +269,7 @@ class MapRun:
             try:
                 body = _pickling.dump(args)[0]
             except Exception as error:
-                self._store(index, partial(_raise, error))
+                self._results.put(index, partial(_raise, error))
             else:
                 self._pending.append((index, body))
                 weight += len(body)
@@ -352,7 +304,7 @@ class MapRun:
 
     def _take_future(self, index: int, future: Future[Any]) -> None:
         self._futures.pop(index, None)
-        self._store(index, future.result)
+        self._results.put(index, future.result)
 
     def _acquire(self, sizes: list[int], block: bool) -> int:
         ledger = self._dispatcher.ledger
@@ -371,7 +323,7 @@ class MapRun:
             return 0
 
 
-def _end_noisily(outcome: _Outcome) -> Any:
+def _end_noisily(outcome: Outcome) -> Any:
     try:
         return outcome()
     except StopIteration as error:

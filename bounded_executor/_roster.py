@@ -16,8 +16,8 @@ import random
 from collections.abc import Iterator
 from time import monotonic
 
-from ._dispatch import Work
 from ._wire import Channel
+from ._work import Work
 
 __all__ = ["Child", "Roster"]
 
@@ -150,12 +150,13 @@ class Roster:
             self._live_busy += 1
 
     def leave(self, child: Child) -> None:
-        """Note that a busy child runs nothing after its current item."""
+        """Note that a child runs nothing after its current item."""
         child.leaving = True
         if child.left != 0:
-            child.left = 0
             self._live -= 1
-            self._live_busy -= 1
+            if child.work is not None:
+                self._live_busy -= 1
+            child.left = 0
 
     def rest(self, child: Child) -> bool:
         """Note that a child's work is done; returns whether it was its last."""

@@ -1,8 +1,7 @@
 """The backend of the process pool: the parent's side of its task processes.
 
 One thread per executor owns everything here: it alone talks to the supervisor and the children,
-so their records need no lock. Other threads only leave a note (:meth:`Workers.wake`,
-:meth:`Workers.kill`) and write a byte to the thread's wake-up socket.
+so their records need no lock. Other threads only leave a note in its ``_loop``.
 
 Which child is in which state, and how many are needed, is in the books of ``_roster``.
 """
@@ -12,22 +11,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import pickle
-import selectors
 import signal
 import socket
 import threading
-from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
 from . import _loky, _memory, _pickling
-from ._dispatch import Dispatcher, Work
+from ._dispatch import Dispatcher
 from ._governor import RETRY_SECONDS, Governor
+from ._loop import Loop
 from ._params import Settings
 from ._roster import Child, Roster
 from ._session import Session
 from ._wire import Channel, Frame, Kind
+from ._work import Work
 from .errors import BrokenProcessPool, TerminatedWorkerError
 
 __all__ = ["Workers"]
@@ -61,12 +59,10 @@ class Workers:
         self._settings = settings
         self._session = session
         self.on_end = on_end
-        self._started = False
-        self._wake_in: socket.socket
-        self._wake_out: socket.socket
-        self._selector: selectors.BaseSelector
-        self._notes: deque[Callable[[], None]] = deque()
-        self._wake_pending = False
+        # A child's channel is its record's; the supervisor's is nobody's.
+        self._loop: Loop[Child | None] = Loop()
+        self.wake = self._loop.wake
+        self.note = self._loop.note
         self._supervisor: Channel | None = None
         self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
         self._stillborn = 0
@@ -91,12 +87,7 @@ class Workers:
             self._governor = Governor(allowance, self._settings.max_workers)
         keeper = _loky.lease(self._settings.mp_context, self._session.forked)
         self._session.keeper = keeper
-        self._wake_in, self._wake_out = socket.socketpair()
-        self._wake_in.setblocking(False)
-        self._wake_out.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake_in, selectors.EVENT_READ)
-        self._started = True
+        self._loop.open()
         threading.Thread(target=self._run, name="bounded-workers", daemon=True).start()
 
     def discard(self) -> None:
@@ -108,19 +99,6 @@ class Workers:
         """Task processes that have been started and not reaped."""
         return len(self._roster)
 
-    def wake(self) -> None:
-        """Have the thread look at the dispatcher; never blocks, callable from any thread."""
-        if self._started and not self._wake_pending:
-            self._wake_pending = True
-            # A full or closed socket means that it is awake, or has nothing to look at any more.
-            with contextlib.suppress(OSError):
-                self._wake_out.send(b"\0")
-
-    def note(self, action: Callable[[], None]) -> None:
-        """Have the thread do something soon; takes no lock, so a ``__del__`` may call it."""
-        self._notes.append(action)
-        self.wake()
-
     def kill(self, number: int) -> None:
         """Send a signal to every task process; tasks that it ends fail."""
         self.note(lambda: self._kill_all(number))
@@ -130,11 +108,12 @@ class Workers:
     def _run(self) -> None:
         try:
             while not self._quit:
-                for key, events in self._selector.select(self._patience()):
-                    self._handle(key.fileobj, key.data, events)
+                for channel, child in self._loop.wait(self._patience()):
+                    if child is None:
+                        self._hear_supervisor(channel)
+                    else:
+                        self._hear_child(child)
                 self._kill_overdue()
-                while self._notes:
-                    self._notes.popleft()()
                 self._fill()
                 self._quit = (
                     self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
@@ -148,36 +127,6 @@ class Workers:
         finally:
             self._end()
 
-    def _handle(self, fileobj: Any, child: Child | None, events: int) -> None:
-        if fileobj is self._wake_in:
-            with contextlib.suppress(BlockingIOError):
-                self._wake_in.recv(4096)
-            # Only now: a note left before this line is seen in this round.
-            self._wake_pending = False
-            return
-        if child is None:
-            channel = self._supervisor
-            if channel is None or fileobj is not channel.sock:
-                return
-        else:
-            channel = child.channel
-            if self._roster.get(child.ident) is not child:
-                return
-        if events & selectors.EVENT_WRITE:
-            channel.flush()
-            self._watch(channel, child)
-        if events & selectors.EVENT_READ:
-            if child is None:
-                self._hear_supervisor(channel)
-            else:
-                self._hear_child(child)
-
-    def _watch(self, channel: Channel, child: Child | None) -> None:
-        key = self._selector.get_map().get(channel.sock)
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.pending else 0)
-        if key is not None and key.events != events:
-            self._selector.modify(channel.sock, events, child)
-
     # Giving work
 
     def _fill(self) -> None:
@@ -185,15 +134,11 @@ class Workers:
         roster = self._roster
         self._held_back = False
         while (child := roster.take_idle()) is not None:
-            if (
-                self._governor is not None
-                and dispatcher.waiting
-                and not self._governor.allows(roster.working())
-            ):
-                roster.put_back(child)
+            work = None
+            if dispatcher.waiting and not self._may_run_one_more():
                 self._held_back = True
-                break
-            work = dispatcher.take(child.left)
+            else:
+                work = dispatcher.take(child.left)
             if work is None:
                 roster.put_back(child)
                 break
@@ -218,7 +163,7 @@ class Workers:
             child.channel.send(Kind.CALL, work.ident, body=work.body)
         else:
             child.channel.send(Kind.CHUNK, work.ident, body=pickle.dumps((work.body, work.items)))
-        self._watch(child.channel, child)
+        self._loop.watch(child.channel, child)
 
     def _fork(self) -> None:
         if self._supervisor is None and not self._start_supervisor():
@@ -227,18 +172,17 @@ class Workers:
         ours, theirs = socket.socketpair()
         child = self._roster.add(Channel(ours))
         self.children_started += 1
-        self._selector.register(ours, selectors.EVENT_READ, child)
+        self._loop.add(child.channel, child)
         self._supervisor.send(Kind.FORK, child.ident, child.limit or 0, fds=[theirs.detach()])
-        self._watch(self._supervisor, None)
+        self._loop.watch(self._supervisor, None)
 
     # Hearing of outcomes
 
     def _hear_child(self, child: Child) -> None:
         for frame in child.channel.receive():
             self._take_frame(child, frame)
-        if child.channel.eof and self._selector.get_map().get(child.channel.sock) is not None:
+        if child.channel.eof and self._loop.remove(child.channel):
             # How it ended only the supervisor can tell.
-            self._selector.unregister(child.channel.sock)
             self._roster.lose(child)
             self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL, only_if=child.deadline is None)
 
@@ -341,8 +285,7 @@ class Workers:
     def _forget(self, child: Child) -> Work | None:
         """Drop what is kept of a child that is gone, and return the work that it leaves behind."""
         work = self._roster.remove(child)
-        if self._selector.get_map().get(child.channel.sock) is not None:
-            self._selector.unregister(child.channel.sock)
+        self._loop.remove(child.channel)
         child.channel.close()
         return work
 
@@ -354,7 +297,7 @@ class Workers:
         except BaseException as error:
             self._break(f"no supervisor process could be started: {error}", error)
             return False
-        self._selector.register(self._supervisor.sock, selectors.EVENT_READ, None)
+        self._loop.add(self._supervisor, None)
         return True
 
     def _tell_supervisor(
@@ -362,7 +305,7 @@ class Workers:
     ) -> None:
         if self._supervisor is not None and only_if:
             self._supervisor.send(kind, ident, index, body)
-            self._watch(self._supervisor, None)
+            self._loop.watch(self._supervisor, None)
 
     def _hear_supervisor(self, channel: Channel) -> None:
         for frame in channel.receive():
@@ -386,7 +329,7 @@ class Workers:
     def _lose_supervisor(self) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
         assert self._supervisor is not None
-        self._selector.unregister(self._supervisor.sock)
+        self._loop.remove(self._supervisor)
         self._supervisor.close()
         self._supervisor = None
         self._shared.clear()
@@ -435,14 +378,11 @@ class Workers:
     def _end(self) -> None:
         self._session.prepare_next()
         if self._supervisor is not None:
-            with contextlib.suppress(KeyError):
-                self._selector.unregister(self._supervisor.sock)
+            self._loop.remove(self._supervisor)
             self._session.end_supervisor(self._supervisor)
             self._supervisor = None
         self._dispatcher.delivery.stop()
-        self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
+        self._loop.close()
         self._session.close()
         self.on_end()
         self.ended.set()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tasks
-from helpers import PATIENCE, Gate, assert_all_free, wait_until
+from helpers import PATIENCE, Gate, assert_all_free, run_script, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor
 
@@ -141,3 +141,62 @@ def test_no_more_tasks_run_at_once_than_there_are_workers(tmp_path: Path) -> Non
         assert gate.started == 2
         gate.open()
         assert [future.result(PATIENCE) for future in futures] == list(range(8))
+
+
+REPLACEMENTS = """
+    import os, sys, threading, tasks
+    from bounded_executor import BoundedProcessPoolExecutor, _memory
+
+    def parents():
+        found = {}
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/stat") as stat:
+                    state, parent = stat.read().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            found[int(name)] = int(parent), state
+        return found
+
+    def zombies():
+        # Only those that stay: each child is one for a moment, until it is reaped.
+        def now():
+            known = parents()
+            below = {os.getpid()}
+            for pid in sorted(known):
+                if known[pid][0] in below:
+                    below.add(pid)
+            return {pid for pid in below if known.get(pid, (0, ""))[1] == "Z"}
+        found = now()
+        for _ in range(200):
+            found &= now()
+            if not found:
+                break
+            threading.Event().wait(0.01)
+        return len(found)
+
+    def state():
+        return _memory.resident(), len(os.listdir("/proc/self/fd")), threading.active_count(), zombies()
+
+    count = int(sys.argv[1])
+    with BoundedProcessPoolExecutor(8, max_tasks_per_child=1, queue_size=100) as ex:
+        for number, _ in enumerate(ex.map(tasks.give, range(count), buffersize=100)):
+            if number == count // 5:
+                before = state()
+        after = state()
+        assert ex.stats().children_replaced >= count - 1, ex.stats()
+        assert ex.stats().children_crashed == 0, ex.stats()
+    print(*before)
+    print(*after)
+"""
+
+
+@pytest.mark.parametrize("count", [1_500, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_replacing_processes_leaves_nothing_in_the_parent(count: int) -> None:
+    printed = run_script(REPLACEMENTS, count, seconds=1_000)
+    before, after = ([int(word) for word in line.split()] for line in printed.splitlines())
+    assert after[0] - before[0] < 2**20
+    # A child that is just being started or reaped has a socket here.
+    assert after[1] <= before[1] + 16
+    assert after[2] == before[2]
+    assert after[3] == before[3] == 0

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bounded_executor import BrokenProcessPool, QueueFull
-from bounded_executor._dispatch import BoundedFuture, Dispatcher, FutureSink, Work
+from bounded_executor._dispatch import Dispatcher
 from bounded_executor._ledger import Ledger
+from bounded_executor._work import BoundedFuture, FutureSink, Work
 
 Item = tuple[int, int]  # number of the submission, index in it
 

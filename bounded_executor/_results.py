@@ -1,0 +1,110 @@
+"""What a map's tasks have brought and nobody has fetched yet.
+
+``_changed`` guards everything. The backend's thread puts outcomes in, the consumer takes them out; no
+user code runs and no other lock is taken while it is held. The ledger is told of weights outside of it:
+each outcome's weight is added once, by whoever put it, and taken off once, by whoever removed it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from ._ledger import Ledger
+
+__all__ = ["Outcome", "Results"]
+
+Outcome = Callable[[], Any]  # returns the result or raises the error
+
+
+class Results:
+    """Keeps outcomes by their index, and weighs them in the ledger.
+
+    Args:
+        ledger: where they weigh as much as their pickles are long.
+        unordered: hand them out in the order in which they came.
+
+    Attributes:
+        item_seconds: running average of how long an item took; None before the first.
+        item_bytes: running average of what a result weighs.
+    """
+
+    def __init__(self, ledger: Ledger, unordered: bool) -> None:
+        self.item_seconds: float | None = None
+        self.item_bytes = 0.0
+        self.closed = False
+        self._ledger = ledger
+        self._unordered = unordered
+        self._changed = threading.Condition()
+        self._ready: dict[int, tuple[Outcome, int]] = {}  # with its weight
+        self._order: deque[int] = deque()
+        self._weightless = False
+        self._put_bytes = 0
+
+    def put(self, index: int, outcome: Outcome, seconds: float | None = None, size: int = 0) -> None:
+        """Keep an outcome, unless nobody wants any.
+
+        Args:
+            index: the item's.
+            outcome: how it ended.
+            seconds: how long it took, where a task of the item's has run.
+            size: bytes of its pickle.
+        """
+        with self._changed:
+            if seconds is not None:
+                known = self.item_seconds
+                self.item_seconds = seconds if known is None else known + (seconds - known) / 16
+                self.item_bytes += (size - self.item_bytes) / 16
+            if self.closed:
+                return
+            weight = 0 if self._weightless else size
+            self._put_bytes += size
+            self._ready[index] = outcome, weight
+            if self._unordered:
+                self._order.append(index)
+            self._changed.notify()
+        if weight:
+            self._ledger.weigh(weight)
+
+    def take(self, index: int, deadline: float | None) -> Outcome | None:
+        """Wait for the outcome of ``index``, or for any if unordered; None when it is too late.
+
+        Args:
+            index: the item wanted.
+            deadline: on the clock of ``time.monotonic``; None for no limit.
+        """
+        with self._changed:
+            while not (self._order if self._unordered else index in self._ready):
+                left = None if deadline is None else deadline - monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+            outcome, weight = self._ready.pop(self._order.popleft() if self._unordered else index)
+        if weight:
+            self._ledger.weigh(-weight)
+        return outcome
+
+    def make_weightless(self) -> None:
+        """Keep all, also later ones, outside the bound."""
+        with self._changed:
+            self._weightless = True
+            weight = sum(size for _, size in self._ready.values())
+            self._ready = {index: (outcome, 0) for index, (outcome, _) in self._ready.items()}
+        self._ledger.weigh(-weight)
+
+    def bytes_so_far(self) -> int:
+        """Return what all outcomes together weighed that were ever put here."""
+        with self._changed:
+            return self._put_bytes
+
+    def close(self) -> None:
+        """Drop what is there, and what comes."""
+        with self._changed:
+            self.closed = True
+            weight = sum(size for _, size in self._ready.values())
+            self._ready.clear()
+            self._order.clear()
+        self._ledger.weigh(-weight)
