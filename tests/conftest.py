@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import multiprocessing
 import os
 import threading
 import time
@@ -184,6 +185,8 @@ def _settled(before: _Snapshot, *, seconds: float = STRAGGLER_SECONDS) -> tuple[
         if not left or time.monotonic() > deadline:
             return now, left
         gc.collect()
+        # loky does not join a broken executor's process where psutil is installed; this does.
+        multiprocessing.active_children()
         time.sleep(0.01)
 
 
