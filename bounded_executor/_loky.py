@@ -105,6 +105,9 @@ class Keeper:
     def _drop_spare(self) -> None:
         spare, self._spare = self._spare, None
         if spare is not None:
+            # Closing alone is not enough where a forked copy of this process has it as well.
+            with contextlib.suppress(OSError):
+                spare.shutdown(socket.SHUT_RDWR)
             spare.close()
 
     def quit(self, *, wait: bool = True) -> None:

@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from cgroups import MemoryGroup, memory_group
-from helpers import PACKAGE_ROOT, script_environment
+from helpers import PACKAGE_ROOT, run_script, script_environment
 
 MB = 1 << 20
 CRAWL = PACKAGE_ROOT / "docs" / "examples" / "crawl.py"
@@ -59,3 +60,28 @@ def test_tasks_that_do_not_fit_side_by_side_are_run_one_after_the_other(count: i
         assert group.kills() == 0
     # Said once, and with the limit that is kept.
     assert re.fullmatch(r"\d+ tasks run at once instead of 20, .*control group.*\n", printed), printed
+
+
+WARM = """
+    import sys, tasks
+    from bounded_executor import BoundedProcessPoolExecutor, _memory
+
+    with BoundedProcessPoolExecutor(20, preload=sys.argv[1:]) as ex:
+        for _ in range(10):
+            assert list(ex.map(tasks.nap, [0.02] * 20, chunksize=1)) == [None] * 20
+        assert ex.stats().children == 20
+        print(_memory.tree_allowance(0).used())
+"""
+
+
+def test_twenty_warm_workers_share_most_of_their_memory() -> None:
+    assert int(run_script(WARM)) <= 140 * MB
+
+
+def test_what_is_preloaded_is_there_once_for_twenty_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Forty megabytes of small objects: each of them would be copied if anything touched them.
+    (tmp_path / "heavy.py").write_text('DATA = [f"{number:080}" for number in range(310_000)]\n')
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert int(run_script(WARM, "heavy")) <= 200 * MB
