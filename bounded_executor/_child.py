@@ -164,6 +164,7 @@ class _Runner:
             self._report(Kind.RESULT, work, index, seconds, body)
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
+        self._limits.explain(error)
         # A task that forked and let the copy raise or exit ends here as well: see _report.
         body = _pickling.dump_error(error) if os.getpid() == self._pid else b""
         error.__traceback__ = None

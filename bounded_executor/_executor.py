@@ -152,7 +152,7 @@ class BoundedProcessPoolExecutor(Executor):
         """Do what :meth:`submit` does, but never wait.
 
         Raises:
-            QueueFull: every slot is taken; nothing was submitted.
+            QueueFull: every slot is taken, or ``queue_bytes`` is reached; nothing was submitted.
         """
         return self._submit(fn, args, kwargs, False, None)
 

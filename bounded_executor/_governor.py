@@ -43,6 +43,7 @@ class Governor:
         self._taken: dict[int, int] = {}  # of that, what each running process had taken for its task
         self._next_reading = -1.0
         self._told = False
+        _log.info("the processes may take %d bytes: %s", allowance.limit, allowance.source)
         self.workers = 1
         """Task processes that there should be now: as many as may work, and one that is ready."""
 
@@ -71,11 +72,12 @@ class Governor:
                 self._told = True
                 _log.warning(
                     "%d tasks run at once instead of %d, because the processes take %d bytes and the limit "
-                    "is %s: slower, but not killed. A task was seen to take %d bytes.",
+                    "is %s: slower, but not killed. A task %s to take %d bytes.",
                     len(processes),
                     self._max_workers,
                     self._used,
                     self._allowance.source,
+                    "was seen" if self._seen else "is assumed, until one has ended,",
                     self._task_bytes,
                 )
         return allowed

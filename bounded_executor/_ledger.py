@@ -292,7 +292,9 @@ class Ledger:
         return waiter.granted
 
     def _full_message(self) -> str:
-        weight = "" if self.queue_bytes is None else f" ({self._weight} of queue_bytes={self.queue_bytes})"
+        weight = (
+            "" if self.queue_bytes is None else f" ({self._weight} bytes of queue_bytes={self.queue_bytes})"
+        )
         return (
             f"{self._held} of queue_size={self.queue_size} tasks are unfinished{weight}, "
             f"{self._undelivered} outcomes wait for their callbacks, "

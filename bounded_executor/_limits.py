@@ -58,9 +58,17 @@ class Limits:
         Args:
             error: what the last task raised.
         """
-        if self._hard is not None and isinstance(error, MemoryError):
+        if self._exceeded(error):
             return True
         return self._per_child is not None and _memory.resident() > self._per_child
+
+    def explain(self, error: BaseException) -> None:
+        """Add to a ``MemoryError``, which says nothing by itself, what it may be due to."""
+        if self._exceeded(error) and hasattr(error, "add_note"):  # since Python 3.11
+            error.add_note(f"the task ran under max_memory_hard={self._hard} bytes")
+
+    def _exceeded(self, error: BaseException | None) -> bool:
+        return self._hard is not None and isinstance(error, MemoryError)
 
     def peak(self) -> int | None:
         """Return the most resident memory that this process ever had, if anybody wants to know."""

@@ -39,7 +39,7 @@ def _check_memory(name: str, value: Any) -> int | None:
         raise ValueError(f"{name} needs the /proc file system of Linux and must be None here, got {value!r}")
     if isinstance(value, str):
         only = ' or "auto"' if name == "max_memory_total" else ""
-        raise ValueError(f"{name} must be a number of bytes{only}, got {value!r}")
+        raise TypeError(f"{name} must be an integer, a number of bytes{only}, got {value!r}")
     return _check_bytes(name, value)
 
 
@@ -81,7 +81,7 @@ def _check_context(value: Any) -> str | BaseContext | None:
 
 def _check_modules(name: str, value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a tuple of module names, got {value!r}")
+        raise TypeError(f"{name} must be an iterable of module names, such as ['json'], got {value!r}")
     modules = tuple(value)
     for module in modules:
         if not isinstance(module, str):

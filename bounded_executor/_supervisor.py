@@ -118,7 +118,7 @@ class _Supervisor:
             self._try_imports()
 
     def _start_child(self, ident: int, limit: int, fd: int) -> None:
-        with socket.socket(fileno=fd) as sock:
+        with socket.socket(self._sock.family, self._sock.type, fileno=fd) as sock:
             plan = _child.Plan(self._config, self._fds, limit, os.getpid())
             pid = self._family.start(_child.main, sock, plan, task=True)
         self._children[pid] = ident

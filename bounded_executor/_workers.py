@@ -234,8 +234,8 @@ class Workers:
         self._retire(child)
 
     def _retire(self, child: Child) -> None:
-        """Let a child that has no work leave."""
-        if self._roster.retire(child):
+        """Let a child that has no work leave; one that has run all it may does so by itself."""
+        if self._roster.retire(child) and child.left != 0:
             with contextlib.suppress(OSError):
                 child.channel.sock.shutdown(socket.SHUT_WR)
 

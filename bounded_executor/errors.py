@@ -12,7 +12,7 @@ __all__ = ["BrokenProcessPool", "QueueFull", "SubmitTimeout", "TerminatedWorkerE
 
 
 class QueueFull(Exception):
-    """Raised by ``submit_nowait`` when every one of the ``queue_size`` slots is taken."""
+    """Raised by ``submit_nowait`` when all ``queue_size`` slots are taken or ``queue_bytes`` is reached."""
 
 
 class SubmitTimeout(TimeoutError):

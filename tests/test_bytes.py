@@ -24,7 +24,7 @@ def test_what_does_not_fit_waits_until_enough_is_given_back() -> None:
     assert ledger.acquire(sizes=(60,)) == 1
     assert ledger.acquire(sizes=(40,)) == 1
     assert ledger.room() == 0
-    with pytest.raises(QueueFull, match=r"100 of queue_bytes=100"):
+    with pytest.raises(QueueFull, match=r"100 bytes of queue_bytes=100"):
         ledger.acquire(sizes=(1,), block=False)
     caller = Caller(lambda: ledger.acquire(sizes=(50,)))
     wait_until(lambda: waiting(ledger) == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -94,8 +95,10 @@ def test_a_task_that_leaks_leaves_the_memory_of_the_tree_flat(count: int) -> Non
 def test_a_task_that_wants_too_much_gets_a_memory_error_and_its_process_is_replaced() -> None:
     with BoundedProcessPoolExecutor(1, max_memory_hard=200 * MB) as ex:
         first = ex.submit(tasks.pid).result(PATIENCE)
-        with pytest.raises(MemoryError):
+        with pytest.raises(MemoryError) as caught:
             ex.submit(tasks.take_memory, 300 * MB, 0.0).result(PATIENCE)
+        if sys.version_info >= (3, 11):
+            assert "max_memory_hard=209715200" in caught.value.__notes__[0]
         assert ex.submit(tasks.pid).result(PATIENCE) != first
         assert ex.stats().children_crashed == 0
         assert ex.stats().children_over_memory == 1
@@ -166,6 +169,7 @@ def test_without_any_room_one_task_runs_at_a_time(tmp_path: Path, caplog: pytest
     assert len(messages) == 1
     assert "1 tasks run at once instead of 3" in messages[0]
     assert "max_memory_total=1 bytes" in messages[0]
+    assert "A task is assumed, until one has ended, to take" in messages[0]
 
 
 def test_with_room_enough_all_workers_work(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
