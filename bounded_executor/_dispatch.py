@@ -21,7 +21,8 @@ Nothing is done under it but moving work: no user code, no pickling, no other lo
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from bisect import insort
+from collections import OrderedDict
 from collections.abc import Callable
 
 from ._delivery import Delivery
@@ -51,7 +52,7 @@ class Dispatcher:
         self._lock = threading.Lock()
         self._waiting: OrderedDict[int, Work] = OrderedDict()
         self._waiting_items = 0  # the parked ones included
-        self._parked: dict[Sink, deque[Work]] = {}
+        self._parked: dict[Sink, list[Work]] = {}
         self._claiming = False
         self._closed = False
         self._drained = False
@@ -79,6 +80,8 @@ class Dispatcher:
                 self._submitted += work.count
         if not accepted:
             self.ledger.finish(work.count, size=work.weight())
+            if self._parked:
+                self.wake()
             raise error() if error is not None else shutdown_error()
 
     def take(self, limit: int | None = None) -> Work | None:
@@ -104,47 +107,46 @@ class Dispatcher:
 
     def _next(self) -> Work | None:
         """Take the first work out of the queue that may be started now."""
-        work = self._unpark()
-        while work is None:
+        while True:
+            # Anew after each one that was parked: its slots may be those that this waits for.
+            work = self._unpark()
+            if work is not None:
+                return work
             with self._lock:
                 if not self._waiting:
                     return None
-                _, first = self._waiting.popitem(last=False)
-                park = not self._closed and first.sink.full(first)
-                if park:
-                    first.parked = True
-                    self._parked.setdefault(first.sink, deque()).append(first)
-            if park:
-                self.ledger.finish(first.count)
-            else:
-                work = first
-        return work
+                _, work = self._waiting.popitem(last=False)
+                if self._closed or not work.sink.full(work):
+                    return work
+                work.parked = True
+                # In the order of the items: what a worker left undone may come after what follows it.
+                insort(self._parked.setdefault(work.sink, []), work, key=_first)
+            self.ledger.finish(work.count)
 
     def _unpark(self) -> Work | None:
         """Take the first parked work that need not be any longer, if its slots can be had."""
         if not self._parked and not self._claiming:
             return None
         with self._lock:
-            able = (one for one in self._parked.values() if self._closed or not one[0].sink.full(one[0]))
-            first = next(able, None)
-            works = None if first is None else first[0]
-        had = self.ledger.reclaim(0 if works is None else works.count)
+            firsts = [parked[0] for parked in self._parked.values()]
+        work = next((one for one in firsts if self._closed or not one.sink.full(one)), None)
+        had = self.ledger.reclaim(0 if work is None else work.count)
         self._claiming = not had
-        if works is None or not had:
+        if work is None or not had:
             return None
         with self._lock:
-            queue = self._parked.get(works.sink)
-            gone = queue is None or queue[0] is not works
-            if not gone and queue is not None:
-                works.parked = False
-                queue.popleft()
-                if not queue:
-                    del self._parked[works.sink]
+            parked = self._parked.get(work.sink)
+            gone = parked is None or parked[0] is not work
+            if parked is not None and not gone:
+                work.parked = False
+                del parked[0]
+                if not parked:
+                    del self._parked[work.sink]
         if gone:
             # It was cancelled in between.
-            self.ledger.finish(works.count)
+            self.ledger.finish(work.count)
             return None
-        return works
+        return work
 
     def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
         """Note that the next item of ``work`` has ended in a result or the task's own error."""
@@ -307,6 +309,10 @@ class Dispatcher:
         self.failed += 1
         self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
         work.sink.fail(work.first + index, error)
+
+
+def _first(work: Work) -> int:
+    return work.first
 
 
 def _nobody() -> None:

@@ -45,8 +45,7 @@ class Family:
             self._ends = socket.socketpair()
             for end in self._ends:
                 end.setblocking(False)
-            signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
-            signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+            self.listen()
             self._poll = select.poll()
             self._poll.register(partner.fileno(), select.POLLIN)
             self._poll.register(self._ends[0].fileno(), select.POLLIN)
@@ -54,6 +53,12 @@ class Family:
             # Its writing end closes with this process: how multiprocessing tells a child that
             # its parent is gone.
             self._lifeline = os.pipe()
+
+    def listen(self) -> None:
+        """Be told of ends by signal; once more after code that may have changed how signals are handled."""
+        if self._ends is not None:
+            signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
+            signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
 
     def wait(self) -> bool:
         """Wait for an order of the partner's or the end of a process; returns whether it is the former."""

@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import threading
-from multiprocessing import get_context, reduction
+from multiprocessing import get_context, reduction, util
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import BaseContext
 from time import monotonic
@@ -203,6 +203,9 @@ def register_exit(hook: Any) -> None:
     if not _exit_hooks:
         _exit_hooks.append(hook)
         threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+        # A process of multiprocessing, as a task's is, joins its children before it comes to that one,
+        # and a keeper is one of them.
+        util.Finalize(None, _at_exit, exitpriority=100)
 
 
 def _at_exit() -> None:

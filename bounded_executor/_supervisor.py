@@ -68,8 +68,9 @@ class _Supervisor:
         # Collecting would write to pages that children share, and there is nothing to collect.
         gc.disable()
         if self._import_ahead():
-            gc.freeze()
+            self._settle()
             self._serve()
+        self._family.close()
         for pid in self._children:
             _kill(pid, signal.SIGKILL)
         if self._trial is not None:
@@ -95,6 +96,13 @@ class _Supervisor:
             return False
         self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
         return True
+
+    def _settle(self) -> None:
+        """Be ready to start children again after an import, which may have done anything."""
+        # A child's own collections leave alone what was there before.
+        gc.freeze()
+        _process.ignore_interrupts()
+        self._family.listen()
 
     def _serve(self) -> None:
         while True:
@@ -146,8 +154,7 @@ class _Supervisor:
         self._trial = None
         if status == 0:
             _import(names)
-            # A child's own collections leave alone what was there before.
-            gc.freeze()
+            self._settle()
         else:
             why = "leave threads running" if status == _TRIAL_THREADS else f"end with status {status}"
             self._tell(Kind.UNSHARED, body=f"{', '.join(names)} {why}".encode())

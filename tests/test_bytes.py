@@ -8,9 +8,12 @@ import pytest
 import tasks
 from helpers import PATIENCE, Counted, Gate, assert_all_free, callers_waiting, run_script, wait_until
 from test_ledger import Caller, waiting
+from test_state_machine import FakeDelivery, MapSink
 
 from bounded_executor import BoundedProcessPoolExecutor, QueueFull, SubmitTimeout
+from bounded_executor._dispatch import Dispatcher
 from bounded_executor._ledger import Ledger
+from bounded_executor._work import Work
 
 KB = 1 << 10
 MB = 1 << 20
@@ -98,6 +101,51 @@ def test_a_claim_that_is_given_up_lets_the_others_through() -> None:
     wait_until(lambda: waiting(ledger) == 1)
     ledger.reclaim(0)
     assert caller.outcome() == 1
+
+
+# The dispatcher alone.
+
+
+def dispatcher_of(size: int) -> Dispatcher:
+    return Dispatcher(Ledger(size), FakeDelivery())  # type: ignore[arg-type]
+
+
+def submit_chunk(dispatcher: Dispatcher, sink: MapSink, first: int, count: int) -> Work:
+    assert dispatcher.ledger.acquire(count) == count
+    work = Work("chunk", b"", [b""] * count, sink, first)
+    dispatcher.submit(work)
+    return work
+
+
+def test_slots_that_parking_gives_back_go_to_who_waits_for_them() -> None:
+    """Nothing else would make the backend look again."""
+    dispatcher = dispatcher_of(2)
+    first, second = MapSink(), MapSink()
+    work = submit_chunk(dispatcher, first, 0, 1)
+    first.is_full = True
+    assert dispatcher.take() is None
+    submit_chunk(dispatcher, second, 0, 1)
+    submit_chunk(dispatcher, second, 1, 1)
+    second.is_full = True
+    first.is_full = False
+    assert dispatcher.take() is work
+
+
+def test_what_a_worker_left_undone_is_parked_ahead_of_what_follows_it() -> None:
+    dispatcher = dispatcher_of(8)
+    sink = MapSink()
+    submit_chunk(dispatcher, sink, 0, 4)
+    submit_chunk(dispatcher, sink, 4, 4)
+    running = dispatcher.take()
+    assert running is not None
+    sink.is_full = True
+    assert dispatcher.take() is None
+    dispatcher.outcome(running, 0, True, 0.0, b"")
+    dispatcher.give_back(running)
+    assert dispatcher.take() is None
+    sink.is_full = False
+    order = [dispatcher.take() for _ in range(2)]
+    assert [(work.first, work.count) for work in order if work is not None] == [(1, 3), (4, 4)]
 
 
 # The executor.
@@ -225,6 +273,16 @@ def test_a_map_that_has_parked_gets_its_slots_back_before_newcomers(tmp_path: Pa
         assert [len(data) for data in results] == [110 * KB] * 4
         assert caller.outcome().result(PATIENCE) == 2
         assert held.done()
+
+
+def test_a_map_beside_a_heavy_one_is_not_held_up_by_its_own_later_items() -> None:
+    with BoundedProcessPoolExecutor(2, queue_size=100, queue_bytes=4 * MB, max_tasks_per_child=3) as ex:
+        heavy = ex.map(tasks.bytes_of, [MB] * 30, chunksize=5)
+        light = ex.map(tasks.double, range(30), chunksize=5)
+        wait_until(lambda: ex.stats().unfinished == 0)
+        assert ex.stats().waiting > 20
+        assert list(light) == [2 * number for number in range(30)]
+        assert [len(data) for data in heavy] == [MB] * 30
 
 
 @pytest.mark.parametrize("how", ["close", "drop", "cancel"])

@@ -234,6 +234,28 @@ def test_a_file_that_a_shared_module_keeps_open_stays_usable(make_module: MakeMo
     __import__(name).file.close()
 
 
+@pytest.mark.parametrize("handler", ["signal.SIG_IGN", "signal.SIG_DFL", "lambda *_: None"])
+def test_a_module_that_changes_how_signals_are_handled(make_module: MakeModule, handler: str) -> None:
+    body = f"""
+        import signal
+        if os.getpid() != {os.getpid()}:
+            signal.signal(signal.SIGCHLD, {handler})
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        def work(): return os.getpid()
+    """
+    name, log = make_module("signalling", body)
+    work = run_from(name, log)
+    with BoundedProcessPoolExecutor(2, max_tasks_per_child=1) as ex:
+        pids = [future.result(PATIENCE) for future in [ex.submit(work) for _ in range(6)]]
+        assert len(set(pids)) == 6
+        with pytest.raises(TerminatedWorkerError):
+            ex.submit(tasks.kill_self).result(PATIENCE)
+        wait_until(lambda: ex.stats().children <= 2)
+        assert_all_free(ex)
+
+
 # The start method
 
 

@@ -144,3 +144,11 @@ def test_many_blocks_one_after_the_other() -> None:
             keepers.add(ancestors(ex)[-1])
             assert ex.submit(tasks.double, number).result(PATIENCE) == 2 * number
     assert len(keepers) == 1
+
+
+def test_a_task_that_used_an_executor_itself_comes_to_its_own_end(tmp_path: Path) -> None:
+    """Its warm process is ended before it is joined; otherwise the task's process is killed in the end."""
+    log = str(tmp_path / "log")
+    with BoundedProcessPoolExecutor(1) as ex:
+        assert len(ex.submit(tasks.nest_and_mark_the_end, log).result(PATIENCE)) == 2
+    assert tasks.marks(log) == 1
