@@ -248,7 +248,7 @@ class Dispatcher:
                 works += parked
             self._waiting.clear()
             self._parked.clear()
-            self._waiting_items = 0
+            self._waiting_items -= sum(work.count for work in works)
         return works
 
     def check(self) -> None:
@@ -295,8 +295,11 @@ class Dispatcher:
         with self._lock:
             self._cancelled += work.count
         self.ledger.finish(work.slots, size=work.weight())
-        if self._parked or work.parked:
-            # Its slots may be what a parked work waits for, or have a claim on them that is void now.
+        if work.parked:
+            # There may be a claim on slots for it. One for other work is made anew.
+            self.ledger.reclaim(0)
+        if self._parked:
+            # Its slots may be what other work waits for.
             self.wake()
         work.sink.cancelled(work)
 

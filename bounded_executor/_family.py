@@ -7,8 +7,10 @@ Where forking is safe a process costs one fork and nothing else: no pipes, no ob
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.util
 import os
 import select
 import signal
@@ -109,12 +111,15 @@ class Family:
             assert self._lifeline is not None
             self._leave()
             if task:
+                _prepare_exit()
                 # It is the null device already, and opening that once more costs more than all else here.
                 sys.stdin = None
             status = run(self._lifeline[0]) if task else run(*args) or 0
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:
+            if task:
+                atexit._run_exitfuncs()
             _flush()
             os._exit(status)
 
@@ -161,6 +166,14 @@ class Family:
             end.close()
         os.close(self._lifeline[1])
         self._partner.close()
+
+
+def _prepare_exit() -> None:
+    """Have what a task registers with ``atexit`` run at the end of its process, and nothing else."""
+    atexit._clear()
+    if sys.version_info >= (3, 13):
+        # Up to 3.12 a process of multiprocessing does so by itself.
+        atexit.register(multiprocessing.util._exit_function)
 
 
 def _with_input(stdin: Any, target: Callable[..., object], args: tuple[Any, ...]) -> None:

@@ -50,7 +50,11 @@ class Limits:
     def leave(self) -> None:
         """Take the hard ceiling down again, so that the outcome can be reported."""
         if self._hard is not None:
-            resource.setrlimit(self._data, self._before)
+            # The task may have lowered its own hard limit, and this process's with it.
+            soft, hard = self._before[0], resource.getrlimit(self._data)[1]
+            if hard != resource.RLIM_INFINITY and not 0 <= soft <= hard:
+                soft = hard
+            resource.setrlimit(self._data, (soft, hard))
 
     def spent(self, error: BaseException | None) -> bool:
         """Return whether this process should run no further task.

@@ -27,6 +27,7 @@ class Loop(Generic[Owner]):
         self._notes: deque[Callable[[], None]] = deque()
         self._events: dict[Channel, int] = {}  # what each is waited for
         self._is_open = False
+        self._is_closed = False
         self._wake_pending = False
         self._wake_in: socket.socket
         self._wake_out: socket.socket
@@ -51,8 +52,9 @@ class Loop(Generic[Owner]):
 
     def note(self, action: Callable[[], None]) -> None:
         """Have the thread do something soon; never blocks, callable from any thread."""
-        self._notes.append(action)
-        self.wake()
+        if not self._is_closed:
+            self._notes.append(action)
+            self.wake()
 
     def add(self, channel: Channel, owner: Owner) -> None:
         """Wait for this channel too."""
@@ -96,6 +98,8 @@ class Loop(Generic[Owner]):
 
     def close(self) -> None:
         """Close what is waited by; the channels are their owners' to close."""
+        self._is_closed = True
+        self._notes.clear()
         self._selector.close()
         self._wake_in.close()
         self._wake_out.close()

@@ -128,8 +128,13 @@ class _Supervisor:
     def _start_child(self, ident: int, limit: int, fd: int) -> None:
         with socket.socket(self._sock.family, self._sock.type, fileno=fd) as sock:
             plan = _child.Plan(self._config, self._fds, limit, os.getpid())
-            pid = self._family.start(_child.main, sock, plan, task=True)
-        self._children[pid] = ident
+            try:
+                pid = self._family.start(_child.main, sock, plan, task=True)
+            except OSError as error:
+                # No memory or no process to be had just now.
+                self._tell(Kind.NOT_STARTED, ident, body=str(error).encode())
+            else:
+                self._children[pid] = ident
 
     def _reap(self) -> None:
         for pid, status in self._family.reap():
@@ -146,7 +151,8 @@ class _Supervisor:
     def _try_imports(self) -> None:
         if self._trial is None and self._wanted:
             names, self._wanted = self._wanted, []
-            self._trial = self._family.start(_trial, names, os.getpid()), names
+            with contextlib.suppress(OSError):
+                self._trial = self._family.start(_trial, names, os.getpid()), names
 
     def _end_trial(self, status: int) -> None:
         assert self._trial is not None

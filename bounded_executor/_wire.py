@@ -50,6 +50,7 @@ class Kind:
     IMPORT = 23  # body as with MODULES
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status in digits, negative for a signal
+    NOT_STARTED = 32  # ident: child; body: why
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
 
 

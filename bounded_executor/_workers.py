@@ -34,6 +34,8 @@ _log = logging.getLogger("bounded_executor")
 
 # Processes that may end one after the other before any got ready; then starting more is no use.
 MAX_STILLBORN = 3
+# Memory or process numbers that a fork lacked may be there again by then.
+FORK_AGAIN_SECONDS = 0.5
 
 
 class Workers:
@@ -72,6 +74,7 @@ class Workers:
         self._any_ready = False
         self._governor: Governor | None = None
         self._held_back = False
+        self._pause_until = 0.0
         self._quit = False
 
     def start(self, modules: tuple[str, ...]) -> None:
@@ -133,6 +136,8 @@ class Workers:
         dispatcher = self._dispatcher
         roster = self._roster
         self._held_back = False
+        if self._pause_until <= monotonic():
+            self._pause_until = 0.0
         while (child := roster.take_idle()) is not None:
             work = None
             if dispatcher.waiting and not self._may_run_one_more():
@@ -151,8 +156,9 @@ class Workers:
         if self._held_back:
             for child in roster.superfluous(most):
                 self._retire(child)
-        for _ in range(roster.missing(dispatcher.waiting_works, most)):
-            self._fork()
+        if not self._pause_until:
+            for _ in range(roster.missing(dispatcher.waiting_works, most)):
+                self._fork()
 
     def _may_run_one_more(self) -> bool:
         return self._governor is None or self._governor.allows(self._roster.working())
@@ -242,9 +248,10 @@ class Workers:
     def _patience(self) -> float | None:
         deadline = self._roster.next_deadline()
         patience = None if deadline is None else max(0.0, deadline - monotonic())
-        if self._held_back and (patience is None or patience > RETRY_SECONDS):
-            return RETRY_SECONDS
-        return patience
+        again = RETRY_SECONDS if self._held_back else None
+        if self._pause_until:
+            again = max(0.0, self._pause_until - monotonic())
+        return min((one for one in (patience, again) if one is not None), default=None)
 
     def _kill_overdue(self) -> None:
         for child in self._roster.overdue():
@@ -282,6 +289,20 @@ class Workers:
                 + self._last_death
             )
 
+    def _not_started(self, ident: int, why: str) -> None:
+        """Go on with the children that there are, and try again in a moment."""
+        child = self._roster.get(ident)
+        if child is None:
+            return
+        self._forget(child)
+        if not self._pause_until:
+            _log.warning("a worker process could not be started and is tried again: %s", why)
+        self._pause_until = monotonic() + FORK_AGAIN_SECONDS
+        if not self._roster:
+            self._stillborn += 1
+            if self._stillborn >= MAX_STILLBORN:
+                self._break(f"no worker process could be started, {self._stillborn} times in a row: {why}")
+
     def _forget(self, child: Child) -> Work | None:
         """Drop what is kept of a child that is gone, and return the work that it leaves behind."""
         work = self._roster.remove(child)
@@ -311,6 +332,8 @@ class Workers:
         for frame in channel.receive():
             if frame.kind == Kind.DIED:
                 self._died(frame.ident, frame.index, int(frame.body))
+            elif frame.kind == Kind.NOT_STARTED:
+                self._not_started(frame.ident, bytes(frame.body).decode())
             elif frame.kind == Kind.INIT_ERROR:
                 self._break(
                     f"preload={self._settings.preload!r} could not be imported, the pool is not usable",

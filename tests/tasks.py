@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
+import resource
 import signal
 import sys
 import threading
@@ -347,3 +349,14 @@ def nest_and_mark_the_end(path: str) -> list[int]:
     # With a negative priority it runs after the processes that this one has started were joined.
     Finalize(None, mark, args=(path,), exitpriority=-1)
     return nested(2)
+
+
+def lower_data_limit() -> int:
+    """Give up the right to have more data than now allowed; returns that limit."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, soft))
+    return soft
+
+
+def mark_at_exit(path: str) -> None:
+    atexit.register(mark, path)

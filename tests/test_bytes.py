@@ -131,6 +131,24 @@ def test_slots_that_parking_gives_back_go_to_who_waits_for_them() -> None:
     assert dispatcher.take() is work
 
 
+def test_slots_that_cancelled_work_waited_for_are_free_again() -> None:
+    """Also where every worker is busy, so that nobody takes work."""
+    dispatcher = dispatcher_of(2)
+    sink = MapSink()
+    submit_chunk(dispatcher, sink, 0, 1)
+    sink.is_full = True
+    assert dispatcher.take() is None
+    submit_chunk(dispatcher, MapSink(), 0, 1)
+    submit_chunk(dispatcher, MapSink(), 0, 1)
+    sink.is_full = False
+    running = dispatcher.take()
+    assert running is not None and running.sink is not sink
+    dispatcher.outcome(running, 0, True, 0.0, b"")
+    assert dispatcher.ledger.free() == 0
+    dispatcher.discard_sink(sink)
+    assert dispatcher.ledger.free() == 1
+
+
 def test_what_a_worker_left_undone_is_parked_ahead_of_what_follows_it() -> None:
     dispatcher = dispatcher_of(8)
     sink = MapSink()

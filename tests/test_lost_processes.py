@@ -11,7 +11,7 @@ import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError
+from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError
 
 
 def status(pid: int) -> tuple[str, int]:
@@ -64,3 +64,54 @@ def test_a_warm_keeper_that_was_killed_is_no_use_and_no_harm() -> None:
     os.kill(keeper, signal.SIGKILL)
     with BoundedProcessPoolExecutor(1) as ex:
         assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
+
+
+FORK_FAILS = """
+import os
+
+forks = []
+fork = os.fork
+
+
+def fail():
+    forks.append(1)
+    if {condition}:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+
+
+if os.getpid() != {parent}:
+    os.fork = fail
+"""
+
+
+def fork_fails(folder: Path, monkeypatch: pytest.MonkeyPatch, condition: str) -> str:
+    """Make a module that lets forks of the supervisor fail, as where there are no process ids left."""
+    (folder / "no_fork.py").write_text(FORK_FAILS.format(condition=condition, parent=os.getpid()))
+    monkeypatch.syspath_prepend(str(folder))
+    return "no_fork"
+
+
+def test_a_fork_that_fails_is_tried_again_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = fork_fails(tmp_path, monkeypatch, "len(forks) in (3, 4)")
+    with BoundedProcessPoolExecutor(2, preload=(module,), max_tasks_per_child=1) as ex:
+        futures = [ex.submit(tasks.double, number) for number in range(10)]
+        assert [future.result(PATIENCE) for future in futures] == [2 * number for number in range(10)]
+        assert ex.stats().supervisors_lost == 0
+        assert_all_free(ex)
+    assert any("could not be started" in record.getMessage() for record in caplog.records)
+
+
+def test_where_no_fork_ever_succeeds_the_executor_breaks_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = fork_fails(tmp_path, monkeypatch, "True")
+    with (
+        BoundedProcessPoolExecutor(2, preload=(module,)) as ex,
+        pytest.raises(
+            BrokenProcessPool, match=r"no worker process could be started.*temporarily unavailable"
+        ),
+    ):
+        ex.submit(tasks.double, 1).result(PATIENCE)

@@ -123,6 +123,11 @@ def test_a_task_that_copes_with_the_ceiling_goes_on() -> None:
         assert ex.submit(tasks.pid).result(PATIENCE) == first
 
 
+def test_a_task_may_lower_its_own_limits() -> None:
+    with BoundedProcessPoolExecutor(1, max_memory_hard=200 * MB) as ex:
+        assert [ex.submit(tasks.lower_data_limit).result(PATIENCE) for _ in range(2)] == [200 * MB] * 2
+
+
 def test_threads_do_not_count_as_the_memory_that_they_reserve() -> None:
     with BoundedProcessPoolExecutor(1, max_memory_hard=256 * MB) as ex:
         assert ex.submit(tasks.start_threads, 20).result(PATIENCE) == 20

@@ -326,3 +326,11 @@ def test_an_executor_inherited_through_fork_says_so(used: bool) -> None:
             assert ex.submit(tasks.give, 1).result() == 1
     """
     run_script(code)
+
+
+def test_what_a_task_registers_with_atexit_runs_at_the_end_of_its_process(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with BoundedProcessPoolExecutor(1) as ex:
+        ex.submit(tasks.mark_at_exit, log).result(PATIENCE)
+        assert tasks.marks(log) == 0
+    assert tasks.marks(log) == 1
