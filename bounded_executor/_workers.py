@@ -24,6 +24,7 @@ from ._loop import Loop
 from ._params import Settings
 from ._roster import Child, Roster
 from ._session import Session
+from ._supervision import Supervision
 from ._wire import Channel, Frame, Kind
 from ._work import Work
 from .errors import BrokenProcessPool, TerminatedWorkerError
@@ -65,12 +66,10 @@ class Workers:
         self._loop: Loop[Child | None] = Loop()
         self.wake = self._loop.wake
         self.note = self._loop.note
-        self._supervisor: Channel | None = None
+        self._supervision = Supervision(session, self._loop)
         self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
         self._stillborn = 0
         self._last_death = ""
-        self._shared: set[str] = set()
-        self._resigned = False
         self._any_ready = False
         self._governor: Governor | None = None
         self._held_back = False
@@ -172,15 +171,16 @@ class Workers:
         self._loop.watch(child.channel, child)
 
     def _fork(self) -> None:
-        if self._supervisor is None and not self._start_supervisor():
+        try:
+            self._supervision.start()
+        except BaseException as error:
+            self._break(f"no supervisor process could be started: {error}", error)
             return
-        assert self._supervisor is not None
         ours, theirs = socket.socketpair()
         child = self._roster.add(Channel(ours))
         self.children_started += 1
         self._loop.add(child.channel, child)
-        self._supervisor.send(Kind.FORK, child.ident, child.limit or 0, fds=[theirs.detach()])
-        self._loop.watch(self._supervisor, None)
+        self._supervision.fork(child, theirs.detach())
 
     # Hearing of outcomes
 
@@ -190,7 +190,8 @@ class Workers:
         if child.channel.eof and self._loop.remove(child.channel):
             # How it ended only the supervisor can tell.
             self._roster.lose(child)
-            self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL, only_if=child.deadline is None)
+            if child.deadline is None:
+                self._supervision.kill(child, signal.SIGKILL)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
         if frame.kind in (Kind.RESULT, Kind.ERROR):
@@ -217,16 +218,10 @@ class Workers:
             if not self._any_ready:
                 self._break(f"{bytes(frame.body).decode()} that a worker process has before its first task")
         elif frame.kind == Kind.MODULES:
-            self._share(bytes(frame.body).decode().split("\n"))
+            self._supervision.share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
-
-    def _share(self, names: list[str]) -> None:
-        new = [name for name in names if name not in self._shared and not name.startswith("__m")]
-        self._shared.update(new)
-        if new:
-            self._tell_supervisor(Kind.IMPORT, body="\n".join(new).encode())
 
     # Ends
 
@@ -255,11 +250,11 @@ class Workers:
 
     def _kill_overdue(self) -> None:
         for child in self._roster.overdue():
-            self._tell_supervisor(Kind.KILL, child.ident, signal.SIGKILL)
+            self._supervision.kill(child, signal.SIGKILL)
 
     def _kill_all(self, number: int) -> None:
         for child in self._roster:
-            self._tell_supervisor(Kind.KILL, child.ident, number)
+            self._supervision.kill(child, number)
 
     def _died(self, ident: int, pid: int, status: int) -> None:
         child = self._roster.get(ident)
@@ -312,22 +307,6 @@ class Workers:
 
     # The supervisor
 
-    def _start_supervisor(self) -> bool:
-        try:
-            self._supervisor = self._session.start_supervisor()
-        except BaseException as error:
-            self._break(f"no supervisor process could be started: {error}", error)
-            return False
-        self._loop.add(self._supervisor, None)
-        return True
-
-    def _tell_supervisor(
-        self, kind: int, ident: int = 0, index: int = 0, body: bytes = b"", only_if: bool = True
-    ) -> None:
-        if self._supervisor is not None and only_if:
-            self._supervisor.send(kind, ident, index, body)
-            self._loop.watch(self._supervisor, None)
-
     def _hear_supervisor(self, channel: Channel) -> None:
         for frame in channel.receive():
             if frame.kind == Kind.DIED:
@@ -340,28 +319,13 @@ class Workers:
                     _pickling.load_error(frame.body),
                 )
             elif frame.kind == Kind.UNSHARED:
-                _log.info(
-                    "these modules are imported by each child for itself, because the supervisor cannot "
-                    "fork safely after them: %s",
-                    bytes(frame.body).decode(),
-                )
-                self._resigned = frame.ident == 1
+                self._supervision.unshared(bytes(frame.body).decode(), resigns=frame.ident == 1)
         if channel.eof:
             self._lose_supervisor()
 
     def _lose_supervisor(self) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
-        assert self._supervisor is not None
-        self._loop.remove(self._supervisor)
-        self._supervisor.close()
-        self._supervisor = None
-        self._shared.clear()
-        # What the modules of the first task do at import may have been what ended it.
-        self._session.import_first(())
-        if self._resigned:
-            self._resigned = False
-            self._session.import_nothing()
-        else:
+        if not self._supervision.lose():
             self.supervisors_lost += 1
             self._stillborn += 1
         if self._stillborn > 1:
@@ -400,10 +364,7 @@ class Workers:
 
     def _end(self) -> None:
         self._session.prepare_next()
-        if self._supervisor is not None:
-            self._loop.remove(self._supervisor)
-            self._session.end_supervisor(self._supervisor)
-            self._supervisor = None
+        self._supervision.end()
         self._dispatcher.delivery.stop()
         self._loop.close()
         self._session.close()

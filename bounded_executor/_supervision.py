@@ -1,0 +1,95 @@
+"""The parent's connection to the supervisor of the moment: what it is told, and what is known of it.
+
+Used by the thread of ``_workers``, which listens to it and decides what its loss means.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ._loop import Loop
+from ._roster import Child
+from ._session import Session
+from ._wire import Channel, Kind
+
+__all__ = ["Supervision"]
+
+_log = logging.getLogger("bounded_executor")
+
+
+class Supervision:
+    """Starts supervisors, one after the other, and passes orders to the one that is there.
+
+    Args:
+        session: what a supervisor is started from.
+        loop: waits for what it says; its channel has no owner there.
+    """
+
+    def __init__(self, session: Session, loop: Loop[Child | None]) -> None:
+        self._session = session
+        self._loop = loop
+        self._channel: Channel | None = None
+        self._shared: set[str] = set()
+        self._resigned = False
+
+    def start(self) -> None:
+        """Have a supervisor, a new one if there is none.
+
+        Raises:
+            BaseException: none could be started.
+        """
+        if self._channel is None:
+            self._channel = self._session.start_supervisor()
+            self._loop.add(self._channel, None)
+
+    def fork(self, child: Child, fd: int) -> None:
+        """Order a child; the descriptor is its end of its socket, and goes along."""
+        self._tell(Kind.FORK, child.ident, child.limit or 0, fds=[fd])
+
+    def kill(self, child: Child, number: int) -> None:
+        """Have a signal sent to a child and its group; without a supervisor there is no child either."""
+        self._tell(Kind.KILL, child.ident, number)
+
+    def share(self, names: list[str]) -> None:
+        """Have modules imported for all later children, each once; ``__main__`` is not to be shared."""
+        new = [name for name in names if name not in self._shared and not name.startswith("__m")]
+        self._shared.update(new)
+        if new:
+            self._tell(Kind.IMPORT, body="\n".join(new).encode())
+
+    def unshared(self, why: str, resigns: bool) -> None:
+        """Note that modules cannot be shared, and whether the supervisor goes because of it."""
+        _log.info(
+            "these modules are imported by each child for itself, because the supervisor cannot fork safely "
+            "after them: %s",
+            why,
+        )
+        self._resigned = resigns
+
+    def lose(self) -> bool:
+        """Forget a supervisor that has ended; returns whether it had said that it would."""
+        assert self._channel is not None
+        self._loop.remove(self._channel)
+        self._channel.close()
+        self._channel = None
+        self._shared.clear()
+        # What the modules of the first task do at import may have been what ended it.
+        self._session.import_first(())
+        resigned, self._resigned = self._resigned, False
+        if resigned:
+            self._session.import_nothing()
+        return resigned
+
+    def end(self) -> None:
+        """Have the supervisor end, and with it all children that there still are."""
+        if self._channel is not None:
+            self._loop.remove(self._channel)
+            self._session.end_supervisor(self._channel)
+            self._channel = None
+
+    def _tell(
+        self, kind: int, ident: int = 0, index: int = 0, body: bytes = b"", fds: list[int] | None = None
+    ) -> None:
+        if self._channel is not None:
+            self._channel.send(kind, ident, index, body, fds)
+            self._loop.watch(self._channel, None)
