@@ -15,9 +15,8 @@ import pickle
 import signal
 import socket
 import sys
-from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import _main_module, _memory, _pickling, _process
 from ._limits import Limits
@@ -26,8 +25,7 @@ from ._wire import Kind, read_frame, write_frame
 __all__ = ["main"]
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What a child is told when it is started.
 
     Attributes:

@@ -17,10 +17,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from . import _loky, _pickling
+from . import _loky
 from ._dispatch import Dispatcher
 from ._ledger import Ledger
 from ._map import MapRun
+from ._needs import modules_of
 from ._params import Settings
 from ._session import Session
 from ._workers import Workers
@@ -62,7 +63,7 @@ class Core:
         with self._starting:
             if self._started:
                 return
-            self.workers.start(_pickling.modules_of(fn))
+            self.workers.start(modules_of(fn))
             self.dispatcher.delivery.start()
             _loky.register_exit(_at_exit)
             _running.add(self)

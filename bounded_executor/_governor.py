@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from time import monotonic
 
 from . import _memory
+from ._allowance import Allowance
 
 __all__ = ["RETRY_SECONDS", "Governor"]
 
@@ -34,7 +35,7 @@ class Governor:
         max_workers: tasks that may run at once at most.
     """
 
-    def __init__(self, allowance: _memory.Allowance, max_workers: int) -> None:
+    def __init__(self, allowance: Allowance, max_workers: int) -> None:
         self._allowance = allowance
         self._max_workers = max_workers
         self._task_bytes: float = UNKNOWN_TASK_BYTES

@@ -12,7 +12,6 @@ import logging
 import multiprocessing.context
 import os
 import pickle
-import pickletools
 import sys
 import traceback
 from collections import ChainMap
@@ -25,7 +24,7 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-__all__ = ["dump", "dump_call", "dump_error", "dump_inherited", "load_error", "modules_of", "name_of"]
+__all__ = ["can_import", "dump", "dump_call", "dump_error", "dump_inherited", "load_error", "name_of"]
 
 _log = logging.getLogger("bounded_executor")
 
@@ -43,12 +42,13 @@ class _ByValue(Exception):
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (type, FunctionType)) and not _can_import(obj.__module__):
+        if isinstance(obj, (type, FunctionType)) and not can_import(obj.__module__):
             raise _ByValue
         return NotImplemented
 
 
-def _can_import(name: str | None) -> bool:
+def can_import(name: str | None) -> bool:
+    """Return whether another process with our ``sys.path`` can import a module by this name."""
     if name is None:
         return True
     known = _importable.get(name)
@@ -65,7 +65,7 @@ def _search(name: str) -> bool:
     parent = name.rpartition(".")[0]
     path = None
     if parent:
-        if not _can_import(parent):
+        if not can_import(parent):
             return False
         path = getattr(sys.modules.get(parent), "__path__", None)
         if path is None:
@@ -103,20 +103,6 @@ def name_of(fn: Callable[..., Any]) -> str:
     inner = getattr(fn, "func", fn)
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
-
-
-def modules_of(fn: Callable[..., Any]) -> tuple[str, ...]:
-    """Return names of modules that a worker will import to run ``fn``, as far as its pickle tells."""
-    inner = getattr(fn, "func", fn)
-    module = getattr(inner, "__module__", None)
-    if isinstance(module, str) and _can_import(module):
-        return () if module == "builtins" else (module,)
-    try:
-        words = {word for _, word, _ in pickletools.genops(cloudpickle.dumps(inner)) if isinstance(word, str)}
-    except Exception:
-        # The call itself will fail for the same reason, and say so.
-        return ()
-    return tuple(sorted(word for word in words if word in sys.modules and _can_import(word)))
 
 
 def _warn_heavy(fn: Callable[..., Any]) -> None:

@@ -10,9 +10,8 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from multiprocessing.reduction import DupFd
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _main_module
 
@@ -39,8 +38,7 @@ if sys.platform.startswith("linux"):
     _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """What a supervisor and its children take over from the parent, as it is when work begins.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from dataclasses import replace
 from typing import Any
 
 from . import _loky, _pickling, _process
@@ -39,11 +38,11 @@ class Session:
     def import_first(self, modules: tuple[str, ...]) -> None:
         """Have the supervisors import what the first task needs before they start children."""
         if self._config.share_imports:
-            self._config = replace(self._config, first=modules)
+            self._config = self._config._replace(first=modules)
 
     def import_nothing(self) -> None:
         """Leave all imports to the children: a supervisor could not have forked after its own."""
-        self._config = replace(self._config, share_imports=False, share_preload=False, first=())
+        self._config = self._config._replace(share_imports=False, share_preload=False, first=())
 
     def start_supervisor(self) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made."""

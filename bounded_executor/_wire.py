@@ -16,7 +16,6 @@ import os
 import socket
 import struct
 from collections import deque
-from dataclasses import dataclass
 
 __all__ = ["Channel", "Frame", "Kind", "read_frame", "write_frame"]
 
@@ -54,15 +53,17 @@ class Kind:
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
 
 
-@dataclass(frozen=True, slots=True)
 class Frame:
     """One received frame."""
 
-    kind: int
-    ident: int
-    index: int
-    seconds: float
-    body: bytes | bytearray
+    __slots__ = ("body", "ident", "index", "kind", "seconds")
+
+    def __init__(self, kind: int, ident: int, index: int, seconds: float, body: bytes | bytearray) -> None:
+        self.kind = kind
+        self.ident = ident
+        self.index = index
+        self.seconds = seconds
+        self.body = body
 
 
 def read_frame(sock: socket.socket, fds: list[int] | None = None) -> Frame | None:

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-from . import _loky, _memory, _pickling
+from . import _allowance, _loky, _pickling
 from ._dispatch import Dispatcher
 from ._governor import RETRY_SECONDS, Governor
 from ._loop import Loop
@@ -85,7 +85,7 @@ class Workers:
         self._session.import_first(modules)
         total = self._settings.max_memory_total
         if total is not None:
-            allowance = _memory.granted() if total == "auto" else _memory.tree_allowance(total)
+            allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
             self._governor = Governor(allowance, self._settings.max_workers)
         keeper = _loky.lease(self._settings.mp_context, self._session.forked)
         self._session.keeper = keeper

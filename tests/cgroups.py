@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bounded_executor import _memory
+from bounded_executor import _allowance
 
 
 class MemoryGroup:
@@ -64,7 +64,7 @@ class MemoryGroup:
 def memory_group(size: int) -> Iterator[MemoryGroup]:
     """Make a group with a limit in bytes; skip the test, with the reason, where that cannot be."""
     reasons = []
-    for found in _memory._groups():
+    for found in _allowance.memory_groups():
         version = 1 if (found.folder / "memory.limit_in_bytes").exists() else 2
         folder = found.folder / f"bounded-executor-test-{uuid.uuid4().hex}"
         try:

@@ -12,7 +12,7 @@ import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, run_script, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, _governor, _memory
+from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, _allowance, _governor, _memory
 
 MB = 1 << 20
 # More than a child has before its first task, less than it has after `leak` of as much.
@@ -70,7 +70,7 @@ def test_a_limit_below_what_a_bare_process_has_breaks_at_the_first_one() -> None
 
 LEAK = """
     import os, sys, tasks
-    from bounded_executor import BoundedProcessPoolExecutor, _memory
+    from bounded_executor import BoundedProcessPoolExecutor, _allowance
 
     MB = 2**20
     count = int(sys.argv[1])
@@ -78,7 +78,7 @@ LEAK = """
     with BoundedProcessPoolExecutor(2, max_memory_per_child=64 * MB, queue_size=20) as ex:
         for number, _ in enumerate(ex.map(tasks.leak, [5 * MB] * count, chunksize=1)):
             if number % 20 == 0:
-                most = max(most, _memory.tree_allowance(0).used())
+                most = max(most, _allowance.tree_allowance(0).used())
     print(most)
 """
 
@@ -152,8 +152,8 @@ def test_a_ceiling_below_what_a_bare_process_has_breaks_at_the_first_one() -> No
 def grant(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let the machine grant a terabyte; the test says how much of it is used, in the list returned."""
     used = [0]
-    allowance = _memory.Allowance(2**40, lambda: used[0], "what the test says")
-    monkeypatch.setattr(_memory, "granted", lambda: allowance)
+    allowance = _allowance.Allowance(2**40, lambda: used[0], "what the test says")
+    monkeypatch.setattr(_allowance, "granted", lambda: allowance)
     return used
 
 
@@ -226,7 +226,7 @@ def test_idle_processes_are_sent_home_when_memory_is_short(
 
 
 def test_auto_finds_what_the_machine_or_its_control_group_grants() -> None:
-    granted = _memory.granted()
+    granted = _allowance.granted()
     with open("/proc/meminfo") as file:
         machine = int(file.readline().split()[1]) * 1024
     assert 0 < granted.used() < machine
@@ -236,8 +236,8 @@ def test_auto_finds_what_the_machine_or_its_control_group_grants() -> None:
 
 def test_the_memory_of_the_tree_is_that_of_all_its_processes() -> None:
     with BoundedProcessPoolExecutor(1) as ex:
-        before = _memory.tree_allowance(0).used()
+        before = _allowance.tree_allowance(0).used()
         ex.submit(tasks.leak, 50 * MB).result(PATIENCE)
-        grown = _memory.tree_allowance(0).used() - before
+        grown = _allowance.tree_allowance(0).used() - before
     assert 45 * MB < grown < 120 * MB
     assert _memory.resident(os.getpid()) > MB

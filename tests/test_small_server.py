@@ -64,13 +64,13 @@ def test_tasks_that_do_not_fit_side_by_side_are_run_one_after_the_other(count: i
 
 WARM = """
     import sys, tasks
-    from bounded_executor import BoundedProcessPoolExecutor, _memory
+    from bounded_executor import BoundedProcessPoolExecutor, _allowance
 
     with BoundedProcessPoolExecutor(20, preload=sys.argv[1:]) as ex:
         for _ in range(10):
             assert list(ex.map(tasks.nap, [0.02] * 20, chunksize=1)) == [None] * 20
         assert ex.stats().children == 20
-        print(_memory.tree_allowance(0).used())
+        print(_allowance.tree_allowance(0).used())
 """
 
 

@@ -21,6 +21,12 @@ class _Ours(Contender):
         super().__init__(name, about, "bounded_executor", "loky-bounded-executor")
         self._options: dict[str, Any] = {"preload": preload} if preload else {}
 
+    def load(self) -> Any:
+        """Import its package, which imports the executor only when that is asked for."""
+        package = super().load()
+        assert package.BoundedProcessPoolExecutor
+        return package
+
     @contextmanager
     def pool(self, workers: int, every: int | None) -> Iterator[Run]:
         executor = self.load().BoundedProcessPoolExecutor(
