@@ -7,6 +7,7 @@ had, by the most that tasks were seen to take. Used by one thread.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable
 from time import monotonic
@@ -89,7 +90,9 @@ class Governor:
         began = monotonic()
         if began < self._next_reading:
             return False
-        self._used = self._allowance.used()
+        with contextlib.suppress(OSError):
+            # A control group may be gone; then the last reading has to do.
+            self._used = self._allowance.used()
         self._taken = {pid: max(0, _memory.resident(pid) - idle) for pid, idle in processes}
         ended = monotonic()
         # Looking through many processes takes time: a small share of it is all that this may cost.
