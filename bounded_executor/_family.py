@@ -115,8 +115,8 @@ class Family:
                 # It is the null device already, and opening that once more costs more than all else here.
                 sys.stdin = None
             status = run(self._lifeline[0]) if task else run(*args) or 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
         finally:
             if task:
                 atexit._run_exitfuncs()

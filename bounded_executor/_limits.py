@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 from typing import Any
 
 from . import _memory
 from ._process import Config
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
 __all__ = ["Limits"]
+
+# Windows has none.
+resource: Any = importlib.import_module("resource") if os.name == "posix" else None
 
 
 class Limits:
@@ -68,8 +68,9 @@ class Limits:
 
     def explain(self, error: BaseException) -> None:
         """Add to a ``MemoryError``, which says nothing by itself, what it may be due to."""
-        if self._exceeded(error) and hasattr(error, "add_note"):  # since Python 3.11
-            error.add_note(f"the task ran under max_memory_hard={self._hard} bytes")
+        add_note: Any = getattr(error, "add_note", None)  # since Python 3.11
+        if add_note is not None and self._exceeded(error):
+            add_note(f"the task ran under max_memory_hard={self._hard} bytes")
 
     def _exceeded(self, error: BaseException | None) -> bool:
         return self._hard is not None and isinstance(error, MemoryError)
