@@ -26,6 +26,8 @@ UNKNOWN_TASK_BYTES = 32 * 2**20
 READING_SECONDS = 0.01
 FRESH_SECONDS = 0.05
 RETRY_SECONDS = 0.1
+# Looking through many processes takes time: for so many times as long nothing is read after it.
+READING_PAUSE = 10
 
 
 class Governor:
@@ -43,7 +45,7 @@ class Governor:
         self._seen = False
         self._used = 0
         self._taken: dict[int, int] = {}  # of that, what each running process had taken for its task
-        self._next_reading = -1.0
+        self._next_reading = -FRESH_SECONDS  # there has been none
         self._told = False
         _log.info("the processes may take %d bytes: %s", allowance.limit, allowance.source)
         self.workers = 1
@@ -85,9 +87,9 @@ class Governor:
         return allowed
 
     def _has_room(self, processes: list[tuple[int, int]]) -> bool:
-        if self._room(processes) >= 0:
-            return True
         began = monotonic()
+        if began < self._next_reading + FRESH_SECONDS and self._room(processes) >= 0:
+            return True
         if began < self._next_reading:
             return False
         with contextlib.suppress(OSError):
@@ -95,14 +97,11 @@ class Governor:
             self._used = self._allowance.used()
         self._taken = {pid: max(0, _memory.resident(pid) - idle) for pid, idle in processes}
         ended = monotonic()
-        # Looking through many processes takes time: a small share of it is all that this may cost.
-        self._next_reading = ended + max(READING_SECONDS, 10 * (ended - began))
+        self._next_reading = ended + max(READING_SECONDS, READING_PAUSE * (ended - began))
         return self._room(processes) >= 0
 
     def _room(self, processes: list[tuple[int, int]]) -> float:
         """Return what is left for one more task, by the last reading and what is still to come."""
-        if self._next_reading < 0 or monotonic() > self._next_reading + FRESH_SECONDS:
-            return -1
         coming = self._task_bytes * (len(processes) + 1)
         taken = sum(min(self._task_bytes, self._taken.get(pid, 0)) for pid, _ in processes)
         return self._allowance.limit - self._used - coming + taken

@@ -206,8 +206,8 @@ def test_idle_processes_are_sent_home_when_memory_is_short(
 ) -> None:
     used = grant(monkeypatch)
     # No reading is used twice.
-    monkeypatch.setattr(_governor, "READING_SECONDS", 0.0)
-    monkeypatch.setattr(_governor, "FRESH_SECONDS", 0.0)
+    for name in ("READING_SECONDS", "READING_PAUSE", "FRESH_SECONDS"):
+        monkeypatch.setattr(_governor, name, 0)
     with BoundedProcessPoolExecutor(4, max_memory_total="auto") as ex:
         with Gate(tmp_path) as gate:
             for number in range(4):
