@@ -60,10 +60,12 @@ class Core:
         """Start the threads and lease the keeper; once, by whoever comes first with a task of ``fn``."""
         if self._started:
             return
+        # Before the lock: it may pickle, and so run code of the user's.
+        modules = modules_of(fn)
         with self._starting:
             if self._started:
                 return
-            self.workers.start(modules_of(fn))
+            self.workers.start(modules)
             self.dispatcher.delivery.start()
             _loky.register_exit(_at_exit)
             _running.add(self)

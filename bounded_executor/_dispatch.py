@@ -97,8 +97,7 @@ class Dispatcher:
             if limit is not None and work.count > limit:
                 rest = work.rest(limit)
                 with self._lock:
-                    self._waiting[rest.ident] = rest
-                    self._waiting.move_to_end(rest.ident, last=False)
+                    self._put_first(rest)
             with self._lock:
                 self._waiting_items -= work.count
             if work.sink.start():
@@ -178,13 +177,17 @@ class Dispatcher:
             make = self._error
             drop = self._cancelling and make is None
             if make is None and not drop:
-                self._waiting[rest.ident] = rest
-                self._waiting.move_to_end(rest.ident, last=False)
+                self._put_first(rest)
                 self._waiting_items += rest.count
         if make is not None:
             self._fail(rest, make)
         elif drop:
             self._drop(rest)
+
+    def _put_first(self, work: Work) -> None:
+        """Put work at the head of the queue; with the lock held."""
+        self._waiting[work.ident] = work
+        self._waiting.move_to_end(work.ident, last=False)
 
     def discard(self, work: Work) -> bool:
         """Take cancelled work out of the queue; False when a worker was given it already."""
