@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._executor import BoundedProcessPoolExecutor
-    from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TerminatedWorkerError
+    from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
     from .stats import ExecutorStats
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ExecutorStats",
     "QueueFull",
     "SubmitTimeout",
+    "TaskTimeout",
     "TerminatedWorkerError",
 ]
 

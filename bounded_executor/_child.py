@@ -18,9 +18,10 @@ import sys
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from . import _main_module, _memory, _pickling, _process
+from . import _main_module, _memory, _pickling, _process, _report
+from ._board import Place
 from ._limits import Limits
-from ._wire import Kind, read_frame, write_frame
+from ._wire import Kind, Order, read_frame, write_frame
 
 __all__ = ["main"]
 
@@ -31,13 +32,17 @@ class Plan(NamedTuple):
     Attributes:
         config: the executor's settings that a child needs.
         fds: the descriptors that ``config.initializer`` refers to.
-        limit: tasks after which it leaves by itself; 0 for no limit.
+        order: what this child alone is told.
+        board: memory shared with the parent; None where there is none.
+        report: the descriptor of the file for its last words, or none.
         parent: process id of the supervisor, which the child must not outlive.
     """
 
     config: _process.Config
     fds: _process.Descriptors
-    limit: int
+    order: Order
+    board: Any
+    report: _process.Descriptors
     parent: int
 
 
@@ -47,6 +52,11 @@ def main(sock: socket.socket, plan: Plan) -> None:
     _process.die_with(plan.parent)
     _process.own_group()
     _process.default_signals()
+    recording = None
+    for fd in plan.report.numbers:
+        _report.leave_stack(fd)
+        if plan.order.watched:
+            recording = _report.Recording(fd)
     if not config.forked:
         config.apply()
     if not config.share_preload:
@@ -58,7 +68,7 @@ def main(sock: socket.socket, plan: Plan) -> None:
     sock.setblocking(True)
     gc.enable()
     _reseed()
-    _Runner(sock, plan).run()
+    _Runner(sock, plan, recording).run()
 
 
 def _reseed() -> None:
@@ -70,11 +80,13 @@ def _reseed() -> None:
 
 
 class _Runner:
-    def __init__(self, sock: socket.socket, plan: Plan) -> None:
+    def __init__(self, sock: socket.socket, plan: Plan, recording: _report.Recording | None) -> None:
         self._sock = sock
         self._plan = plan
+        self._recording = recording
         self._pid = os.getpid()
-        self._left = plan.limit or sys.maxsize
+        self._left = plan.order.limit or sys.maxsize
+        self._place = Place(plan.board, plan.order.place)
         self._limits = Limits(plan.config)
         # New ones stand behind the old ones. Comparing names would touch, and so copy, their pages.
         self._modules = len(sys.modules) if plan.config.share_imports else -1
@@ -85,6 +97,8 @@ class _Runner:
         unfit = self._limits.unfit()
         if unfit is not None:
             self._write(Kind.UNFIT, body=unfit.encode())
+        if self._recording is not None:
+            self._recording.stop()
         self._write(Kind.READY, self._pid, _memory.resident() if self._plan.config.measure_memory else 0)
         while self._left > 0:
             frame = read_frame(self._sock)
@@ -111,6 +125,7 @@ class _Runner:
 
     def _call(self, work: int, body: bytes | bytearray) -> None:
         began = perf_counter()
+        self._place.begin(work, 0)
         try:
             self._limits.enter()
             try:
@@ -135,6 +150,7 @@ class _Runner:
             broken = error
         for index, item in enumerate(items):
             began = perf_counter()
+            self._place.begin(work, index)
             try:
                 if broken is not None:
                     raise broken

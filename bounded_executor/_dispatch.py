@@ -1,21 +1,27 @@
 """From a submitted call to its future: the waiting queue, and what becomes of each outcome.
 
-    submit ──> waiting ──take──> backend ──outcome/lost──> sink ──> delivery thread ──> future
-                  │  ↑↓                                      └───> a map's own buffer
-               cancel parked
+    submit ──> waiting ──take──> backend ──outcome/fail_item──> sink ──> delivery thread ──> future
+                │  ↑↓  ↑            │                             └───> a map's own buffer
+             cancel parked └─ resting <─ again
 
 The dispatcher knows no processes. A backend pulls: whenever it could keep another worker busy it
 calls :meth:`Dispatcher.take`, and later reports each item's end by :meth:`Dispatcher.outcome` or
-:meth:`Dispatcher.lost`. A piece of work is in exactly one place, the waiting queue, among the parked
-or the backend, and whoever takes it out of there gives its slots back: that is what makes it exactly
-once.
+:meth:`Dispatcher.fail_item`, or hands it back by :meth:`Dispatcher.give_back` or
+:meth:`Dispatcher.again`. A piece of work is in exactly one place, the waiting queue, among the parked
+or the resting, or the backend, and whoever takes it out of there gives its slots back: that is what
+makes it exactly once.
 
 Work is parked when its sink cannot take more results now: it has given its slots back, since what
 nobody fetches must not hold them, and gets them back before anybody else is granted one.
 
-``_lock`` guards ``_waiting``, ``_parked``, the states and the counters that several threads change.
-Nothing is done under it but moving work: no user code, no pickling, no other lock. A backend calls
-``take``, ``outcome`` and ``lost`` from one thread at a time.
+Work whose worker died may be run again, after a rest. It keeps its slots meanwhile. What has lost its
+worker twice for no reason of its own is run alone, with no other beside it: if the worker ends once
+more, there is nobody else to blame.
+
+``_lock`` guards ``_waiting``, ``_parked``, ``_resting``, the states and the counters that several
+threads change. Nothing is done under it but moving work: no user code, no pickling, no other lock. It
+can be taken again by the thread that has it, because the collector may run a ``__del__`` there. A
+backend calls ``take``, ``outcome``, ``give_back``, ``again`` and ``fail_item`` from one thread at a time.
 """
 
 from __future__ import annotations
@@ -27,11 +33,15 @@ from collections.abc import Callable
 
 from ._delivery import Delivery
 from ._ledger import Ledger
+from ._resting import Resting
 from ._work import Sink, Work
 
 __all__ = ["Dispatcher", "shutdown_error"]
 
 ErrorFactory = Callable[[], BaseException]
+
+# Work that has lost its worker so often beside others is run alone.
+SUSPECT_LOSSES = 2
 
 
 class Dispatcher:
@@ -49,10 +59,11 @@ class Dispatcher:
         self.ledger = ledger
         self.delivery = delivery or Delivery(ledger)
         self.wake: Callable[[], None] = _nobody
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting: OrderedDict[int, Work] = OrderedDict()
         self._waiting_items = 0  # the parked ones included
         self._parked: dict[Sink, list[Work]] = {}
+        self._resting = Resting()
         self._claiming = False
         self._closed = False
         self._drained = False
@@ -84,15 +95,22 @@ class Dispatcher:
                 self.wake()
             raise error() if error is not None else shutdown_error()
 
-    def take(self, limit: int | None = None) -> Work | None:
-        """Return the next work to hand to a worker, None when nothing waits.
+    def take(self, limit: int | None = None, *, beside: int = 0) -> Work | None:
+        """Return the next work to hand to a worker, None when nothing waits or it must not run now.
 
         Args:
             limit: items that the worker may run; longer work is split and its rest stays first.
+            beside: pieces of work that run already.
         """
+        if self._resting:
+            self._rouse()
         while True:
             work = self._next()
             if work is None:
+                return None
+            if beside and self.runs_alone(work):
+                with self._lock:
+                    self._put_first(work)
                 return None
             if limit is not None and work.count > limit:
                 rest = work.rest(limit)
@@ -103,6 +121,16 @@ class Dispatcher:
             if work.sink.start():
                 return work
             self._drop(work)
+
+    def runs_alone(self, work: Work) -> bool:
+        """Return whether nothing else may run beside this work."""
+        return work.losses >= SUSPECT_LOSSES
+
+    def _rouse(self) -> None:
+        with self._lock:
+            for work in reversed(self._resting.due()):
+                self._put_first(work)
+                self._waiting_items += work.count
 
     def _next(self) -> Work | None:
         """Take the first work out of the queue that may be started now."""
@@ -115,7 +143,7 @@ class Dispatcher:
                 if not self._waiting:
                     return None
                 _, work = self._waiting.popitem(last=False)
-                if self._closed or not work.sink.full(work):
+                if self._closed or work.error is not None or not work.sink.full(work):
                     return work
                 work.parked = True
                 # In the order of the items: what a worker left undone may come after what follows it.
@@ -159,30 +187,51 @@ class Dispatcher:
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
         work.sink.outcome(work.first + index, ok, seconds, body)
 
-    def lost(self, work: Work, error: BaseException) -> None:
-        """Note that the worker died: its current item fails, those behind it go to the front."""
-        index = work.done
-        self._put_back(work, index + 1)
-        self.fail_item(work, index, error)
+    def give_back(self, work: Work, *, skip: int = 0, error: BaseException | None = None) -> None:
+        """Note that the worker runs none of the items without an outcome: they go to the front.
 
-    def give_back(self, work: Work) -> None:
-        """Note that the worker runs none of the items without an outcome: they go to the front."""
-        self._put_back(work, work.done)
-
-    def _put_back(self, work: Work, start: int) -> None:
-        if work.items is None or start >= len(work.items):
+        Args:
+            work: what the worker had.
+            skip: so many of them stay the caller's.
+            error: what a call, which cannot be cancelled any more, fails with if everything ends.
+        """
+        start = work.done + skip
+        if start >= work.count:
             return
-        rest = work.rest(start)
+        if work.items is None:
+            work.error = error
+            rest = work
+        else:
+            rest = work.rest(start)
         with self._lock:
             make = self._error
-            drop = self._cancelling and make is None
-            if make is None and not drop:
+            cancelling = self._cancelling
+            if make is None and not cancelling:
                 self._put_first(rest)
                 self._waiting_items += rest.count
         if make is not None:
             self._fail(rest, make)
-        elif drop:
-            self._drop(rest)
+        elif cancelling:
+            self._cancel(rest)
+
+    def again(self, work: Work, seconds: float, error: BaseException) -> None:
+        """Run an item once more, unless everything ends.
+
+        Args:
+            work: the item, as :meth:`Work.current` returned it.
+            seconds: not before so many have passed.
+            error: what it fails with if it is not to be run any more.
+        """
+        work.error = error
+        with self._lock:
+            make = self._error
+            cancelling = self._cancelling
+            if make is None and not cancelling:
+                self._resting.add(work, seconds)
+        if make is not None:
+            self._fail(work, make)
+        elif cancelling:
+            self._cancel(work)
 
     def _put_first(self, work: Work) -> None:
         """Put work at the head of the queue; with the lock held."""
@@ -204,11 +253,12 @@ class Dispatcher:
         """Discard all waiting work of one sink."""
         with self._lock:
             mine = [work for work in self._waiting.values() if work.sink is sink]
-            parked = self._parked.pop(sink, ())
+            parked = self._parked.pop(sink, [])
             self._waiting_items -= sum(work.count for work in parked)
+            resting = self._resting.take(sink)
         for work in mine:
             self.discard(work)
-        for work in parked:
+        for work in parked + resting:
             self._drop(work)
 
     def close(self) -> None:
@@ -224,11 +274,14 @@ class Dispatcher:
             self._drained = True
 
     def cancel_waiting(self) -> None:
-        """Cancel all work that no worker has been given, and what a dying worker leaves undone."""
+        """Cancel all work that no worker has been given, and what a dying worker leaves undone.
+
+        What has been run before is past cancelling: it fails with what befell it.
+        """
         with self._lock:
             self._cancelling = True
         for work in self._clear():
-            self._drop(work)
+            self._cancel(work)
 
     def break_(self, make_error: ErrorFactory) -> None:
         """Fail all that waits, now and later, each with an error object of its own."""
@@ -252,6 +305,7 @@ class Dispatcher:
             self._waiting.clear()
             self._parked.clear()
             self._waiting_items -= sum(work.count for work in works)
+            works += self._resting.take()
         return works
 
     def check(self) -> None:
@@ -281,8 +335,13 @@ class Dispatcher:
 
     @property
     def waiting_works(self) -> int:
-        """Pieces of work that no worker has been given, and that will be started in any case."""
-        return len(self._waiting) + (sum(map(len, list(self._parked.values()))) if self._closed else 0)
+        """Pieces of work that no worker has, and that will be started in any case."""
+        parked = sum(map(len, list(self._parked.values()))) if self._closed else 0
+        return len(self._waiting) + len(self._resting) + parked
+
+    def next_due(self) -> float | None:
+        """Return when the next piece of work has rested, on the clock of ``time.monotonic``."""
+        return self._resting.next()
 
     @property
     def parking(self) -> bool:
@@ -293,6 +352,12 @@ class Dispatcher:
         """Return items submitted, waiting and cancelled, read in one moment."""
         with self._lock:
             return self._submitted, self._waiting_items, self._cancelled
+
+    def _cancel(self, work: Work) -> None:
+        if work.error is None:
+            self._drop(work)
+        else:
+            self.fail_item(work, 0, work.error)
 
     def _drop(self, work: Work) -> None:
         with self._lock:

@@ -69,6 +69,16 @@ class BoundedProcessPoolExecutor(Executor):
             never keeps fewer than ``max_workers`` tasks from being admitted.
         submit_timeout: seconds ``submit`` waits for a slot before it raises ``SubmitTimeout``.
             None: no limit.
+        task_timeout: seconds > 0 that a task may run, its unpickling and the pickling of its result
+            included, before its process and what that has started are killed, and it fails with
+            ``TaskTimeout``. Each item of a map has this time for itself. None: no limit.
+        on_crash: ``"isolate"``: a process that dies fails its own task only. ``"break"``: it breaks
+            the executor, as the standard library's does.
+        task_retries: int >= 0, how often a task is run again whose process died while it ran, or that
+            timed out. The first time after 0.1 seconds at most, then after twice as long each time, up to
+            10. With ``"break"`` only one that timed out is.
+        stall_warning: seconds > 0 without an outcome, while tasks run, after which one log record says
+            which are the oldest. None: never.
         idle_timeout: seconds for which a clean process is kept for the next executor after this
             one has been shut down. 0: everything has ended when ``shutdown`` returns.
         preload: names of modules that are imported once, before the first task, and shared by all
@@ -97,6 +107,10 @@ class BoundedProcessPoolExecutor(Executor):
         queue_size: int | None = None,
         queue_bytes: int | None = 64 * 2**20,
         submit_timeout: float | None = None,
+        task_timeout: float | None = None,
+        on_crash: Literal["isolate", "break"] = "isolate",
+        task_retries: int = 0,
+        stall_warning: float | None = 300.0,
         idle_timeout: float = 10.0,
         preload: Iterable[str] = (),
     ) -> None:
@@ -113,6 +127,10 @@ class BoundedProcessPoolExecutor(Executor):
             queue_size=queue_size,
             queue_bytes=queue_bytes,
             submit_timeout=submit_timeout,
+            task_timeout=task_timeout,
+            on_crash=on_crash,
+            task_retries=task_retries,
+            stall_warning=stall_warning,
             idle_timeout=idle_timeout,
             preload=preload,
             default_workers=_loky.cpu_count,
@@ -280,8 +298,10 @@ class BoundedProcessPoolExecutor(Executor):
             children_started=workers.children_started,
             children_replaced=workers.children_replaced,
             children_over_memory=workers.children_over_memory,
-            children_crashed=workers.children_crashed,
-            supervisors_lost=workers.supervisors_lost,
+            children_crashed=workers.endings.crashed,
+            supervisors_lost=workers.endings.supervisors_lost,
+            timed_out=workers.endings.timed_out,
+            retried=workers.endings.retried,
         )
 
     def __exit__(

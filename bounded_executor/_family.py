@@ -35,10 +35,12 @@ class Family:
     Args:
         forked: start processes by fork; otherwise by spawn.
         partner: what this process is told its orders by. A forked process does not keep it.
+        resume: have a process go on that somebody has stopped; only where they are forked.
     """
 
-    def __init__(self, forked: bool, partner: Any) -> None:
+    def __init__(self, forked: bool, partner: Any, *, resume: bool = False) -> None:
         self._forked = forked
+        self._resume = resume
         self._partner = partner
         self._spawned: dict[int, Any] = {}
         self._ends: tuple[socket.socket, socket.socket] | None = None
@@ -123,22 +125,31 @@ class Family:
             _flush()
             os._exit(status)
 
-    def reap(self) -> list[tuple[int, int]]:
-        """Return the id and the exit status (negative: the signal) of each process that has ended."""
+    def reap(self) -> list[tuple[int, int, int]]:
+        """Return how each process has ended that has.
+
+        Returns:
+            Its id, its exit status (negative: the signal), and the most bytes that it ever had
+            resident (0: not known).
+        """
         ended = []
         if not self._forked:
             for pid, process in list(self._spawned.items()):
                 if process.exitcode is not None:
-                    ended.append((pid, process.exitcode))
+                    ended.append((pid, process.exitcode, 0))
                     del self._spawned[pid]
                     process.close()
             return ended
+        options = os.WNOHANG | (os.WUNTRACED if self._resume else 0)
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, options)
                 if not pid:
                     break
-                ended.append((pid, os.waitstatus_to_exitcode(status)))
+                if os.WIFSTOPPED(status):
+                    os.kill(pid, signal.SIGCONT)
+                else:
+                    ended.append((pid, os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024))
         return ended
 
     def close(self) -> None:

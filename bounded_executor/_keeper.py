@@ -58,11 +58,12 @@ def serve(forked: bool) -> None:
     # A collection would write to the pages that all other processes share with this one.
     gc.freeze()
     gc.disable()
-    family = Family(forked, control)
+    # Whoever stops a supervisor would stop every task that is still to come.
+    family = Family(forked, control, resume=True)
     supervisors: set[int] = set()
     while True:
         asked = family.wait()
-        supervisors.difference_update(pid for pid, _ in family.reap())
+        supervisors.difference_update(pid for pid, _, _ in family.reap())
         if not asked:
             continue
         try:
@@ -75,7 +76,7 @@ def serve(forked: bool) -> None:
             # Their executors have ended, so one that stays is stuck in a module's import.
             deadline = monotonic() + PARTING_SECONDS
             while supervisors and family.wait_ended(deadline - monotonic()):
-                supervisors.difference_update(pid for pid, _ in family.reap())
+                supervisors.difference_update(pid for pid, _, _ in family.reap())
             _kill(supervisors)
             family.close()
             return

@@ -53,6 +53,26 @@ def check_seconds(name: str, value: Any) -> float:
     return min(value, 1e9)
 
 
+def _check_limit(name: str, value: Any) -> float | None:
+    """Return ``value`` if it is None or a number of seconds above zero."""
+    if value is None:
+        return None
+    seconds = check_seconds(name, value)
+    if not seconds:
+        raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, got {value!r}")
+    return seconds
+
+
+def _check_crash(value: Any) -> Literal["isolate", "break"]:
+    if not isinstance(value, str):
+        raise TypeError(f"on_crash must be 'isolate' or 'break', got {value!r}")
+    if value == "isolate":
+        return "isolate"
+    if value == "break":
+        return "break"
+    raise ValueError(f"on_crash must be 'isolate' or 'break', got {value!r}")
+
+
 def _check_workers(value: Any, default: Callable[[], int]) -> int:
     if value is None:
         count = default()
@@ -107,6 +127,10 @@ class Settings:
     queue_size: int
     queue_bytes: int | None
     submit_timeout: float | None
+    task_timeout: float | None
+    on_crash: Literal["isolate", "break"]
+    task_retries: int
+    stall_warning: float | None
     idle_timeout: float
     preload: tuple[str, ...]
 
@@ -126,6 +150,10 @@ class Settings:
         queue_size: Any,
         queue_bytes: Any,
         submit_timeout: Any,
+        task_timeout: Any,
+        on_crash: Any,
+        task_retries: Any,
+        stall_warning: Any,
         idle_timeout: Any,
         preload: Any,
         default_workers: Callable[[], int],
@@ -165,6 +193,10 @@ class Settings:
             submit_timeout=None
             if submit_timeout is None
             else check_seconds("submit_timeout", submit_timeout),
+            task_timeout=_check_limit("task_timeout", task_timeout),
+            on_crash=_check_crash(on_crash),
+            task_retries=check_count("task_retries", task_retries, least=0),
+            stall_warning=_check_limit("stall_warning", stall_warning),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             preload=_check_modules("preload", preload),
         )

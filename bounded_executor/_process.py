@@ -52,6 +52,7 @@ class Config(NamedTuple):
         max_memory_per_child: bytes of resident memory after which a child runs no further task.
         max_memory_hard: bytes of data that a task may not go beyond.
         measure_memory: children tell how much memory they took.
+        has_board: the first descriptor that comes along is that of the board.
     """
 
     environ: Mapping[str, str]
@@ -70,6 +71,7 @@ class Config(NamedTuple):
     max_memory_per_child: int | None
     max_memory_hard: int | None
     measure_memory: bool
+    has_board: bool
 
     @classmethod
     def capture(cls, settings: Settings, *, forked: bool, initializer: bytes | None) -> Config:
@@ -95,6 +97,7 @@ class Config(NamedTuple):
             settings.max_memory_per_child,
             settings.max_memory_hard,
             settings.max_memory_total is not None,
+            False,
         )
 
     def apply(self) -> None:

@@ -16,6 +16,8 @@ import random
 from collections.abc import Iterator
 from time import monotonic
 
+from ._deadlines import Deadlines
+from ._report import Report
 from ._wire import Channel
 from ._work import Work
 
@@ -33,12 +35,34 @@ class Child:
         left: tasks that it may still be given.
         pid: known once it is ready.
         idle_bytes: resident memory before its first task, where that is measured.
-        leaving: it has said that it runs nothing after its current item.
+        leaving: it runs nothing after its current item.
         work: what it runs.
-        deadline: when it is killed, on the clock of ``time.monotonic``; set when it retires.
+        since: when it was started, or began its current item, on the clock of ``time.monotonic``.
+        has_finished: it has brought an outcome.
+        retiring: it has no work and was told to leave.
+        timed_out: its item has run for too long, and it is to end for that.
+        condemned: it is to be killed and its end awaited, whatever it still brings.
+        place: its place on the board, if there is one.
+        report: where it leaves its last words, if it was asked to.
     """
 
-    __slots__ = ("channel", "deadline", "ident", "idle_bytes", "leaving", "left", "limit", "pid", "work")
+    __slots__ = (
+        "channel",
+        "condemned",
+        "has_finished",
+        "ident",
+        "idle_bytes",
+        "leaving",
+        "left",
+        "limit",
+        "pid",
+        "place",
+        "report",
+        "retiring",
+        "since",
+        "timed_out",
+        "work",
+    )
 
     def __init__(self, ident: int, channel: Channel, left: int | None) -> None:
         self.ident = ident
@@ -49,7 +73,13 @@ class Child:
         self.idle_bytes = 0
         self.leaving = False
         self.work: Work | None = None
-        self.deadline: float | None = None
+        self.since = monotonic()
+        self.has_finished = False
+        self.retiring = False
+        self.timed_out = False
+        self.condemned = False
+        self.place: int | None = None
+        self.report: Report | None = None
 
 
 class Roster:
@@ -59,16 +89,22 @@ class Roster:
         max_workers: tasks that may run at once.
         limit: tasks a child may run, None for no limit.
         jitter: up to so many more, at random for each child.
+
+    Attributes:
+        busy: children that run something.
+        alone: what runs wants nothing else beside it.
+        retirement: when those that retire are due.
     """
 
     def __init__(self, max_workers: int, limit: int | None, jitter: int) -> None:
         self.busy = 0
+        self.alone = False
+        self.retirement: Deadlines[Child] = Deadlines(RETIREMENT_SECONDS)
         self._max_workers = max_workers
         self._limit = limit
         self._jitter = jitter
         self._children: dict[int, Child] = {}
         self._idle: list[Child] = []
-        self._retiring: dict[int, Child] = {}
         self._last_ident = 0
         self._live = 0  # neither leaving nor retiring
         self._live_busy = 0
@@ -111,21 +147,23 @@ class Roster:
         """Return idle children to send home, so that not more than ``most`` stay."""
         return self._idle[: max(0, self._live - most)]
 
-    def working(self) -> Iterator[tuple[int, int]]:
-        """Return process id and idle memory of each child that runs a task."""
-        return (
-            (child.pid or 0, child.idle_bytes) for child in self._children.values() if child.work is not None
-        )
+    def working(self) -> Iterator[Child]:
+        """Return the children that run a task."""
+        return (child for child in self._children.values() if child.work is not None)
+
+    def starting(self) -> Iterator[Child]:
+        """Return the children that are not ready yet."""
+        return (child for child in self._children.values() if child.pid is None)
 
     def ready(self, child: Child, pid: int) -> None:
         """Note that a child is through with its initializer."""
         child.pid = pid
-        if child.deadline is None:
+        if not child.retiring:
             self._idle.append(child)
 
     def take_idle(self) -> Child | None:
         """Return a child that may be given work now, or None."""
-        if self._idle and self.busy < self._max_workers:
+        if self._idle and self.busy < self._max_workers and not self.alone:
             return self._idle.pop()
         return None
 
@@ -141,6 +179,7 @@ class Roster:
     def give(self, child: Child, work: Work) -> None:
         """Note what a child was given; never more than it has left."""
         child.work = work
+        child.since = monotonic()
         self.busy += 1
         if child.left is not None:
             child.left -= work.count
@@ -161,8 +200,8 @@ class Roster:
     def rest(self, child: Child) -> bool:
         """Note that a child's work is done; returns whether it was its last."""
         self.take_work(child)
-        if child.left == 0 or child.deadline is not None:
-            return child.deadline is None
+        if child.left == 0 or child.retiring:
+            return not child.retiring
         self._idle.append(child)
         return False
 
@@ -171,48 +210,36 @@ class Roster:
         work, child.work = child.work, None
         if work is not None:
             self.busy -= 1
+            self.alone = False
             if child.left != 0:
                 self._live_busy -= 1
         return work
 
     def retire(self, child: Child) -> bool:
         """Note that a child without work is told to leave; False when it was told already."""
-        if child.deadline is not None:
+        if child.retiring:
             return False
         if child.left != 0:
             self._live -= 1
         if child in self._idle:
             self._idle.remove(child)
-        child.deadline = monotonic() + RETIREMENT_SECONDS
-        self._retiring[child.ident] = child
+        child.retiring = True
+        self.retirement.start(child)
         return True
 
     def unoccupied(self) -> list[Child]:
         """Return the children to send home: the idle ones, and if none is busy all others too."""
         if self.busy:
             return list(self._idle)
-        return [child for child in self._children.values() if child.deadline is None]
-
-    def next_deadline(self) -> float | None:
-        """Return the earliest deadline of a child that retires."""
-        # They all get the same time, so the first to retire is the first to be due.
-        return next((child.deadline for child in self._retiring.values()), None)
-
-    def overdue(self) -> list[Child]:
-        """Return, once each, the children that have had their time to leave."""
-        now = monotonic()
-        late = [one for one in self._retiring.values() if one.deadline is not None and one.deadline <= now]
-        for child in late:
-            del self._retiring[child.ident]
-        return late
+        return [child for child in self._children.values() if not child.retiring]
 
     def remove(self, child: Child) -> Work | None:
         """Drop the record of a child that is gone, and return the work that it leaves behind."""
         del self._children[child.ident]
-        self._retiring.pop(child.ident, None)
+        self.retirement.stop(child)
         if child in self._idle:
             self._idle.remove(child)
         work = self.take_work(child)
-        if child.deadline is None and child.left != 0:
+        if not child.retiring and child.left != 0:
             self._live -= 1
         return work

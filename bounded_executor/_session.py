@@ -8,6 +8,7 @@ import socket
 from typing import Any
 
 from . import _loky, _pickling, _process
+from ._board import CAN_SHARE, Board
 from ._params import Settings
 from ._wire import Channel, Kind
 
@@ -25,6 +26,7 @@ class Session:
     def __init__(self, settings: Settings) -> None:
         self.forked = _process.CAN_FORK
         self.keeper: _loky.Keeper | None = None
+        self.board: Board | None = None
         self._settings = settings
         self._fds: list[int] = []
         self._kept: list[Any] = []
@@ -34,6 +36,13 @@ class Session:
                 (settings.initializer, settings.initargs)
             )
         self._config = _process.Config.capture(settings, forked=self.forked, initializer=initializer)
+
+    def open_board(self) -> Board | None:
+        """Make the board that all children share, where one can be shared."""
+        if self.forked and CAN_SHARE:
+            self.board = Board()
+            self._config = self._config._replace(has_board=True)
+        return self.board
 
     def import_first(self, modules: tuple[str, ...]) -> None:
         """Have the supervisors import what the first task needs before they start children."""
@@ -52,7 +61,9 @@ class Session:
             if self.keeper.error is not None:
                 raise self.keeper.error
         channel = Channel(self.keeper.start_supervisor())
-        channel.send(Kind.CONFIG, body=pickle.dumps(self._config), fds=[os.dup(fd) for fd in self._fds])
+        shared = [self.board.fd] if self.board is not None else []
+        fds = [os.dup(fd) for fd in shared + self._fds]
+        channel.send(Kind.CONFIG, body=pickle.dumps(self._config), fds=fds)
         return channel
 
     def drop_keeper(self) -> None:
@@ -83,6 +94,9 @@ class Session:
         if self.keeper is not None:
             self.keeper.release(self._settings.idle_timeout)
             self.keeper = None
+        if self.board is not None:
+            self.board.close()
+            self.board = None
         self.release_descriptors()
 
     def release_descriptors(self) -> None:

@@ -6,11 +6,12 @@ Used by the thread of ``_workers``, which listens to it and decides what its los
 from __future__ import annotations
 
 import logging
+import pickle
 
 from ._loop import Loop
 from ._roster import Child
 from ._session import Session
-from ._wire import Channel, Kind
+from ._wire import Channel, Kind, Order
 
 __all__ = ["Supervision"]
 
@@ -42,12 +43,16 @@ class Supervision:
             self._channel = self._session.start_supervisor()
             self._loop.add(self._channel, None)
 
-    def fork(self, child: Child, fd: int) -> None:
-        """Order a child; the descriptor is its end of its socket, and goes along."""
-        self._tell(Kind.FORK, child.ident, child.limit or 0, fds=[fd])
+    def fork(self, child: Child, fds: list[int], watched: bool) -> None:
+        """Order a child; its end of its socket goes along, and the file for its report if it has one."""
+        order = pickle.dumps(Order(child.limit or 0, child.place, watched))
+        self._tell(Kind.FORK, child.ident, body=order, fds=fds)
 
     def kill(self, child: Child, number: int) -> None:
-        """Have a signal sent to a child and its group; without a supervisor there is no child either."""
+        """Have a signal sent to a child; without a supervisor there is no child either.
+
+        What ends processes goes to its whole group.
+        """
         self._tell(Kind.KILL, child.ident, number)
 
     def share(self, names: list[str]) -> None:

@@ -22,9 +22,10 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from . import _child, _pickling, _process
+from . import _board, _child, _pickling, _process
 from ._family import Family
-from ._wire import Frame, Kind, read_frame, write_frame
+from ._report import STACK_SIGNAL
+from ._wire import Frame, Kind, Order, read_frame, write_frame
 
 __all__ = ["main"]
 
@@ -57,6 +58,7 @@ class _Supervisor:
     def __init__(self, sock: socket.socket, config: _process.Config, fds: list[int]) -> None:
         self._sock = sock
         self._config = config
+        self._board = _board.open_board(fds.pop(0)) if config.has_board else None
         self._fds = _process.Descriptors(fds)
         self._family = Family(config.forked, sock)
         self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
@@ -117,17 +119,21 @@ class _Supervisor:
 
     def _obey(self, frame: Frame, fds: list[int]) -> None:
         if frame.kind == Kind.FORK:
-            self._start_child(frame.ident, frame.index, fds[0])
+            self._start_child(frame.ident, pickle.loads(frame.body), fds)
         elif frame.kind == Kind.KILL:
             for pid in [pid for pid, ident in self._children.items() if ident == frame.ident]:
-                _kill(pid, frame.index)
+                if frame.index == STACK_SIGNAL:
+                    _ask_for_stack(pid)
+                else:
+                    _kill(pid, frame.index)
         elif frame.kind == Kind.IMPORT:
             self._wanted += bytes(frame.body).decode().split("\n")
             self._try_imports()
 
-    def _start_child(self, ident: int, limit: int, fd: int) -> None:
-        with socket.socket(self._sock.family, self._sock.type, fileno=fd) as sock:
-            plan = _child.Plan(self._config, self._fds, limit, os.getpid())
+    def _start_child(self, ident: int, order: Order, fds: list[int]) -> None:
+        report = _process.Descriptors(fds[1:])
+        with socket.socket(self._sock.family, self._sock.type, fileno=fds[0]) as sock:
+            plan = _child.Plan(self._config, self._fds, order, self._board, report, os.getpid())
             try:
                 pid = self._family.start(_child.main, sock, plan, task=True)
             except OSError as error:
@@ -135,16 +141,18 @@ class _Supervisor:
                 self._tell(Kind.NOT_STARTED, ident, body=str(error).encode())
             else:
                 self._children[pid] = ident
+        for fd in report.numbers:
+            os.close(fd)
 
     def _reap(self) -> None:
-        for pid, status in self._family.reap():
+        for pid, status, peak in self._family.reap():
             ident = self._children.pop(pid, None)
             if ident is not None:
                 if status < 0:
                     # It did not leave by itself; what it started has nobody left.
                     with contextlib.suppress(OSError):
                         os.killpg(pid, signal.SIGKILL)
-                self._tell(Kind.DIED, ident, pid, str(status).encode())
+                self._tell(Kind.DIED, ident, pid, f"{status} {peak}".encode())
             elif self._trial is not None and pid == self._trial[0]:
                 self._end_trial(status)
 
@@ -190,6 +198,13 @@ def _import(names: Iterable[str]) -> None:
             # One that is not to be had by its name is the children's own matter.
             with contextlib.suppress(Exception, SystemExit):
                 importlib.import_module(name)
+
+
+def _ask_for_stack(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, STACK_SIGNAL)
+        # One that was stopped could not do it.
+        os.kill(pid, signal.SIGCONT)
 
 
 def _kill(pid: int, number: int) -> None:

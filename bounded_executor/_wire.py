@@ -16,13 +16,16 @@ import os
 import socket
 import struct
 from collections import deque
+from typing import NamedTuple
 
-__all__ = ["Channel", "Frame", "Kind", "read_frame", "write_frame"]
+__all__ = ["Channel", "Frame", "Kind", "Order", "read_frame", "write_frame"]
 
 _HEADER = struct.Struct("<QBQQd")
 _CHUNK = 1 << 16
 # A frame longer than this is received into memory of its own instead of through the buffer.
 _LONG = 1 << 16
+# What is received is not for programs that tasks start.
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 # Bytes read from one socket before the others get their turn.
 _TURN = 1 << 22
 
@@ -44,13 +47,27 @@ class Kind:
     LEAVING = 17  # before an outcome; nothing is run after that one, because of the memory taken
     # parent -> supervisor
     CONFIG = 20  # body: pickle of _process.Config; descriptors that it refers to come along
-    FORK = 21  # ident: child, index: tasks it may run, 0 for no limit; its end of its socket comes along
+    FORK = 21  # ident: child; body: pickle of Order; its end of its socket and its report come along
     KILL = 22  # ident: child, index: signal
     IMPORT = 23  # body as with MODULES
     # supervisor -> parent
-    DIED = 30  # ident: child, index: pid; body: exit status in digits, negative for a signal
+    DIED = 30  # ident: child, index: pid; body: exit status, negative for a signal, and peak bytes, in digits
     NOT_STARTED = 32  # ident: child; body: why
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
+
+
+class Order(NamedTuple):
+    """What a child is started with.
+
+    Attributes:
+        limit: tasks after which it leaves by itself; 0 for no limit.
+        place: its place on the board; None where it has none.
+        watched: its standard error is recorded until it is ready.
+    """
+
+    limit: int
+    place: int | None
+    watched: bool
 
 
 class Frame:
@@ -82,7 +99,7 @@ def read_frame(sock: socket.socket, fds: list[int] | None = None) -> Frame | Non
         if fds is None:
             data = sock.recv(want)
         else:
-            data, new, _, _ = socket.recv_fds(sock, want, 64)
+            data, new, _, _ = socket.recv_fds(sock, want, 64, _CLOEXEC)
             fds.extend(new)
         if not data:
             return None

@@ -20,7 +20,7 @@ class Sink(Protocol):
     to_deliver: bool
 
     def start(self) -> bool:
-        """Return whether the work is still wanted; asked once, as it is handed to a worker."""
+        """Return whether the work is still wanted; asked each time it is handed to a worker."""
         ...
 
     def full(self, work: Work) -> bool:
@@ -49,9 +49,24 @@ class Work:
         first: the sink's index of the first item.
         done: items whose outcome has arrived.
         parked: it holds no slots.
+        tries: how often it has been run and cost its process.
+        losses: how often its process ended for a reason that was not its own.
+        error: what it fails with if it is not run once more; None for what no worker has had.
     """
 
-    __slots__ = ("body", "done", "first", "ident", "items", "name", "parked", "sink")
+    __slots__ = (
+        "body",
+        "done",
+        "error",
+        "first",
+        "ident",
+        "items",
+        "losses",
+        "name",
+        "parked",
+        "sink",
+        "tries",
+    )
 
     def __init__(self, name: str, body: bytes, items: list[bytes] | None, sink: Sink, first: int = 0) -> None:
         self.ident = next(_ids)
@@ -62,6 +77,9 @@ class Work:
         self.first = first
         self.done = 0
         self.parked = False
+        self.tries = 0
+        self.losses = 0
+        self.error: BaseException | None = None
 
     @property
     def count(self) -> int:
@@ -87,6 +105,12 @@ class Work:
         self.items = self.items[:start]
         return rest
 
+    def current(self) -> Work:
+        """Return the first item without an outcome as work of its own."""
+        if self.items is None or len(self.items) == 1:
+            return self
+        return Work(self.name, self.body, [self.items[self.done]], self.sink, self.first + self.done)
+
 
 class BoundedFuture(Future[Any]):
     """A future whose ``cancel`` gives the slot back at once."""
@@ -110,11 +134,14 @@ class FutureSink:
     def __init__(self, future: BoundedFuture, delivery: Delivery) -> None:
         self._future = future
         self._delivery = delivery
+        self._started = False
         self._notified = False
 
     def start(self) -> bool:
-        self._future._forget = None
-        self._notified = not self._future.set_running_or_notify_cancel()
+        if not self._started:
+            self._started = True
+            self._future._forget = None
+            self._notified = not self._future.set_running_or_notify_cancel()
         return not self._notified
 
     def full(self, work: Work) -> bool:

@@ -3,7 +3,8 @@
 One thread per executor owns everything here: it alone talks to the supervisor and the children,
 so their records need no lock. Other threads only leave a note in its ``_loop``.
 
-Which child is in which state, and how many are needed, is in the books of ``_roster``.
+Which child is in which state, and how many are needed, is in the books of ``_roster``. What the
+end of a process means is decided in ``_endings``.
 """
 
 from __future__ import annotations
@@ -18,25 +19,33 @@ from collections.abc import Callable
 from time import monotonic
 
 from . import _allowance, _loky, _pickling
+from ._board import Board
+from ._deadlines import Deadlines
 from ._dispatch import Dispatcher
+from ._endings import Endings
 from ._governor import RETRY_SECONDS, Governor
 from ._loop import Loop
 from ._params import Settings
+from ._pidfds import await_ends
+from ._report import STACK_SIGNAL, Report
 from ._roster import Child, Roster
 from ._session import Session
+from ._stall import StallWatch
 from ._supervision import Supervision
 from ._wire import Channel, Frame, Kind
 from ._work import Work
-from .errors import BrokenProcessPool, TerminatedWorkerError
+from .errors import BrokenProcessPool
 
 __all__ = ["Workers"]
 
 _log = logging.getLogger("bounded_executor")
 
-# Processes that may end one after the other before any got ready; then starting more is no use.
-MAX_STILLBORN = 3
+# Forks that may fail one after the other while there is no other process.
+MAX_NOT_STARTED = 3
 # Memory or process numbers that a fork lacked may be there again by then.
 FORK_AGAIN_SECONDS = 0.5
+# Time to end in the gentler way: to write the stack, or to be noticed as dead, before SIGKILL.
+GRACE_SECONDS = 1.0
 
 
 class Workers:
@@ -56,8 +65,7 @@ class Workers:
         self.children_started = 0
         self.children_replaced = 0
         self.children_over_memory = 0
-        self.children_crashed = 0
-        self.supervisors_lost = 0
+        self.endings = Endings(dispatcher, settings, self._break)
         self._dispatcher = dispatcher
         self._settings = settings
         self._session = session
@@ -68,8 +76,11 @@ class Workers:
         self.note = self._loop.note
         self._supervision = Supervision(session, self._loop)
         self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
-        self._stillborn = 0
-        self._last_death = ""
+        self._board: Board | None = None
+        self._tasks: Deadlines[Child] = Deadlines(settings.task_timeout)
+        self._grace: Deadlines[Child] = Deadlines(GRACE_SECONDS)
+        self._stall = StallWatch(settings.stall_warning, self._roster)
+        self._not_started_in_a_row = 0
         self._any_ready = False
         self._governor: Governor | None = None
         self._held_back = False
@@ -87,8 +98,8 @@ class Workers:
         if total is not None:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
             self._governor = Governor(allowance, self._settings.max_workers)
-        keeper = _loky.lease(self._settings.mp_context, self._session.forked)
-        self._session.keeper = keeper
+        self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
+        self._board = self._session.open_board()
         self._loop.open()
         threading.Thread(target=self._run, name="bounded-workers", daemon=True).start()
 
@@ -109,13 +120,15 @@ class Workers:
 
     def _run(self) -> None:
         try:
+            self.endings.begin(self._board)
             while not self._quit:
                 for channel, child in self._loop.wait(self._patience()):
                     if child is None:
                         self._hear_supervisor(channel)
                     else:
                         self._hear_child(child)
-                self._kill_overdue()
+                self._end_late_ones()
+                self._stall.look()
                 self._fill()
                 self._quit = (
                     self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
@@ -125,6 +138,7 @@ class Workers:
             _log.critical("the executor's own thread failed", exc_info=True)
             self._break(f"the executor's own thread failed with {error!r}", error)
             for child in self._roster:
+                self._roster.remove(child)
                 self._forget(child)
         finally:
             self._end()
@@ -142,7 +156,7 @@ class Workers:
             if dispatcher.waiting and not self._may_run_one_more():
                 self._held_back = True
             else:
-                work = dispatcher.take(child.left)
+                work = dispatcher.take(child.left, beside=roster.busy)
             if work is None:
                 roster.put_back(child)
                 break
@@ -156,14 +170,20 @@ class Workers:
             for child in roster.superfluous(most):
                 self._retire(child)
         if not self._pause_until:
-            for _ in range(roster.missing(dispatcher.waiting_works, most)):
+            for _ in range(self.endings.may_start(roster.missing(dispatcher.waiting_works, most))):
                 self._fork()
 
     def _may_run_one_more(self) -> bool:
-        return self._governor is None or self._governor.allows(self._roster.working())
+        if self._governor is None:
+            return True
+        return self._governor.allows((child.pid or 0, child.idle_bytes) for child in self._roster.working())
 
     def _give(self, child: Child, work: Work) -> None:
+        if not self._roster.busy:
+            self._stall.heard()
         self._roster.give(child, work)
+        self._roster.alone = self._dispatcher.runs_alone(work)
+        self._tasks.start(child)
         if work.items is None:
             child.channel.send(Kind.CALL, work.ident, body=work.body)
         else:
@@ -176,11 +196,20 @@ class Workers:
         except BaseException as error:
             self._break(f"no supervisor process could be started: {error}", error)
             return
+        if not self._roster:
+            self._stall.heard()
         ours, theirs = socket.socketpair()
         child = self._roster.add(Channel(ours))
+        watched = self.endings.watches(child)
+        fds = [theirs.detach()]
+        if watched or self._settings.task_timeout is not None:
+            child.report = Report()
+            fds.append(child.report.share())
+        if self._board is not None:
+            child.place = self._board.take()
         self.children_started += 1
         self._loop.add(child.channel, child)
-        self._supervision.fork(child, theirs.detach())
+        self._supervision.fork(child, fds, watched)
 
     # Hearing of outcomes
 
@@ -188,10 +217,10 @@ class Workers:
         for frame in child.channel.receive():
             self._take_frame(child, frame)
         if child.channel.eof and self._loop.remove(child.channel):
-            # How it ended only the supervisor can tell.
+            # How it ended only the supervisor can tell. If it has not, it is of no use any more.
             self._roster.lose(child)
-            if child.deadline is None:
-                self._supervision.kill(child, signal.SIGKILL)
+            if not child.retiring:
+                self._grace.start(child)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
         if frame.kind in (Kind.RESULT, Kind.ERROR):
@@ -199,18 +228,22 @@ class Workers:
             if work is None or work.ident != frame.ident:
                 return
             self._dispatcher.outcome(work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body)
+            self._heard_of(child)
             if child.leaving:
                 self._dispatcher.give_back(work)
-            if work.done == work.count and self._roster.rest(child):
-                self._replace(child)
+            if work.done == work.count:
+                self._tasks.stop(child)
+                if self._roster.rest(child):
+                    self._replace(child)
         elif frame.kind == Kind.PEAK:
             if self._governor is not None:
                 self._governor.learn(frame.ident - child.idle_bytes)
         elif frame.kind == Kind.LEAVING:
             self._roster.leave(child)
         elif frame.kind == Kind.READY:
-            self._stillborn = 0
+            self.endings.ready()
             self._any_ready = True
+            self._not_started_in_a_row = 0
             child.idle_bytes = frame.index
             self._roster.ready(child, frame.ident)
         elif frame.kind == Kind.UNFIT:
@@ -223,9 +256,22 @@ class Workers:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
 
+    def _heard_of(self, child: Child) -> None:
+        child.has_finished = True
+        self.endings.finished()
+        self._stall.heard()
+        # If it has a next item, that has begun.
+        child.since = monotonic()
+        if not child.timed_out:
+            self._tasks.start(child)
+
     # Ends
 
     def _replace(self, child: Child) -> None:
+        if child.timed_out:
+            # It is killed already, for an outcome that came in the last moment.
+            self._roster.retire(child)
+            return
         self.children_replaced += 1
         if child.leaving:
             self.children_over_memory += 1
@@ -241,76 +287,84 @@ class Workers:
                 child.channel.sock.shutdown(socket.SHUT_WR)
 
     def _patience(self) -> float | None:
-        deadline = self._roster.next_deadline()
-        patience = None if deadline is None else max(0.0, deadline - monotonic())
-        again = RETRY_SECONDS if self._held_back else None
-        if self._pause_until:
-            again = max(0.0, self._pause_until - monotonic())
-        return min((one for one in (patience, again) if one is not None), default=None)
+        dues = (
+            self._roster.retirement.next(),
+            self._tasks.next(),
+            self._grace.next(),
+            self._dispatcher.next_due(),
+            self._stall.next(),
+            self._pause_until or None,
+        )
+        due = min((one for one in dues if one is not None), default=None)
+        patience = None if due is None else max(0.0, due - monotonic())
+        if self._held_back:
+            patience = RETRY_SECONDS if patience is None else min(patience, RETRY_SECONDS)
+        return patience
 
-    def _kill_overdue(self) -> None:
-        for child in self._roster.overdue():
+    def _end_late_ones(self) -> None:
+        for child in self._roster.retirement.expired():
+            self._supervision.kill(child, signal.SIGKILL)
+        for child in self._tasks.expired():
+            # This thread may have been late, and the outcome be here.
+            self._hear_child(child)
+            if child.work is not None and child not in self._tasks:
+                child.timed_out = True
+                self._roster.leave(child)
+                self._supervision.kill(child, STACK_SIGNAL)
+                self._grace.start(child)
+        for child in self._grace.expired():
+            child.condemned = True
             self._supervision.kill(child, signal.SIGKILL)
 
     def _kill_all(self, number: int) -> None:
         for child in self._roster:
             self._supervision.kill(child, number)
 
-    def _died(self, ident: int, pid: int, status: int) -> None:
+    def _died(self, ident: int, pid: int, status: int, peak: int) -> None:
         child = self._roster.get(ident)
         if child is None:
             return
         # What it wrote before it died still counts.
         for frame in child.channel.receive():
             self._take_frame(child, frame)
-        retired = child.deadline is not None
-        if child.pid is None and not retired:
-            self._stillborn += 1
-        if not retired:
-            self.children_crashed += 1
-            self._last_death = f"process {pid} {describe(status)}"
-        work = self._forget(child)
-        if work is not None:
-            self._dispatcher.lost(
-                work,
-                TerminatedWorkerError(
-                    f"{work.name} was not finished: its {self._last_death or f'process {pid}'} while it "
-                    "ran. Other tasks are not affected."
-                ),
-            )
-        if self._stillborn >= MAX_STILLBORN:
-            self._break(
-                f"{self._stillborn} worker processes in a row ended before their first task, the last: "
-                + self._last_death
-            )
+        work = self._roster.remove(child)
+        self.endings.died(child, work, pid, status, peak)
+        self._forget(child)
 
     def _not_started(self, ident: int, why: str) -> None:
         """Go on with the children that there are, and try again in a moment."""
         child = self._roster.get(ident)
         if child is None:
             return
+        self._roster.remove(child)
         self._forget(child)
         if not self._pause_until:
             _log.warning("a worker process could not be started and is tried again: %s", why)
         self._pause_until = monotonic() + FORK_AGAIN_SECONDS
         if not self._roster:
-            self._stillborn += 1
-            if self._stillborn >= MAX_STILLBORN:
-                self._break(f"no worker process could be started, {self._stillborn} times in a row: {why}")
+            self._not_started_in_a_row += 1
+            if self._not_started_in_a_row >= MAX_NOT_STARTED:
+                self._break(
+                    f"no worker process could be started, {self._not_started_in_a_row} times in a row: {why}"
+                )
 
-    def _forget(self, child: Child) -> Work | None:
-        """Drop what is kept of a child that is gone, and return the work that it leaves behind."""
-        work = self._roster.remove(child)
+    def _forget(self, child: Child) -> None:
+        """Let go of what is kept of a child that is gone from the books."""
+        self._tasks.stop(child)
+        self._grace.stop(child)
         self._loop.remove(child.channel)
         child.channel.close()
-        return work
+        if child.report is not None:
+            child.report.close()
+        if self._board is not None:
+            self._board.give_back(child.place)
 
     # The supervisor
 
     def _hear_supervisor(self, channel: Channel) -> None:
         for frame in channel.receive():
             if frame.kind == Kind.DIED:
-                self._died(frame.ident, frame.index, int(frame.body))
+                self._died(frame.ident, frame.index, *map(int, frame.body.split()))
             elif frame.kind == Kind.NOT_STARTED:
                 self._not_started(frame.ident, bytes(frame.body).decode())
             elif frame.kind == Kind.INIT_ERROR:
@@ -325,27 +379,22 @@ class Workers:
 
     def _lose_supervisor(self) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
-        if not self._supervision.lose():
-            self.supervisors_lost += 1
-            self._stillborn += 1
-        if self._stillborn > 1:
-            # Its keeper may be dead without anybody having noticed yet.
-            self._session.drop_keeper()
-        for child in self._roster:
+        asked_for = self._supervision.lose()
+        children = list(self._roster)
+        # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
+        await_ends([child.pid for child in children if child.pid is not None])
+        left = []
+        for child in children:
             for frame in child.channel.receive():
                 self._take_frame(child, frame)
-            pid = child.pid
-            work = self._forget(child)
+            work = self._roster.remove(child)
             if work is not None:
-                self._dispatcher.lost(
-                    work,
-                    TerminatedWorkerError(
-                        f"{work.name} was not finished: the supervisor of its process {pid} ended, and "
-                        "the process with it. The task itself was not at fault."
-                    ),
-                )
-        if self._stillborn >= MAX_STILLBORN:
-            self._break(f"{self._stillborn} supervisor processes in a row ended by themselves")
+                left.append((child, work))
+        if self.endings.supervisor_lost(asked_for, left):
+            # Its keeper may be dead without anybody having noticed yet.
+            self._session.drop_keeper()
+        for child in children:
+            self._forget(child)
 
     def _break(self, message: str, cause: BaseException | None = None) -> None:
         def make() -> BaseException:

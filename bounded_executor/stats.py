@@ -36,6 +36,8 @@ class ExecutorStats:
         children_over_memory: processes among these that had taken too much memory.
         children_crashed: task processes that ended without being asked to.
         supervisors_lost: supervisors that ended without being asked to.
+        timed_out: times that a task ran longer than ``task_timeout`` and was killed, retries included.
+        retried: times that a task was run again.
     """
 
     queue_size: int
@@ -56,3 +58,5 @@ class ExecutorStats:
     children_over_memory: int
     children_crashed: int
     supervisors_lost: int
+    timed_out: int
+    retried: int

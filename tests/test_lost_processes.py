@@ -28,7 +28,10 @@ def test_an_idle_process_whose_death_nobody_has_told_is_given_no_work() -> None:
             pids.update(ex.map(tasks.pid, range(10), chunksize=1))
         victim = min(pids)
         supervisor = status(victim)[1]
-        # Stopped, the supervisor cannot tell; only the victim's closed socket can be seen.
+        keeper = status(supervisor)[1]
+        # Stopped, the supervisor cannot tell; only the victim's closed socket can be seen. Its keeper
+        # would have it go on.
+        os.kill(keeper, signal.SIGSTOP)
         os.kill(supervisor, signal.SIGSTOP)
         try:
             os.kill(victim, signal.SIGKILL)
@@ -37,6 +40,7 @@ def test_an_idle_process_whose_death_nobody_has_told_is_given_no_work() -> None:
             outcomes = [ex.submit(tasks.double, number).exception(PATIENCE) for number in range(20)]
         finally:
             os.kill(supervisor, signal.SIGCONT)
+            os.kill(keeper, signal.SIGCONT)
         assert sum(error is not None for error in outcomes) <= 1
         assert all(isinstance(error, TerminatedWorkerError) for error in outcomes if error is not None)
         assert_all_free(ex)

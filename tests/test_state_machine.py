@@ -95,6 +95,9 @@ class Machine(RuleBasedStateMachine):
         self.sinks: dict[int, Any] = {}
         self.waiting: deque[list[Item]] = deque()
         self.running: list[Running] = []
+        self.resting: list[list[Item]] = []
+        self.past: set[Item] = set()  # what a worker has had before, past cancelling
+        self.losses: dict[Item, int] = {}
         self.ended = 0
         self.cancelled = 0
         self.numbers = 0
@@ -134,10 +137,11 @@ class Machine(RuleBasedStateMachine):
         return 1
 
     def _held(self) -> int:
-        return sum(map(len, self.waiting)) + sum(len(one.items) for one in self.running)
+        waiting = sum(map(len, self.waiting)) + len(self.resting)
+        return waiting + sum(len(one.items) for one in self.running)
 
     def _everything(self) -> list[Item]:
-        places = [*self.waiting, *(one.items for one in self.running)]
+        places = [*self.waiting, *self.resting, *(one.items for one in self.running)]
         places += [items for queue in self.parked.values() for items in queue]
         return [item for items in places for item in items]
 
@@ -203,8 +207,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(limit=st.none() | st.integers(1, 4))
     def take(self, limit: int | None) -> None:
-        work = self.dispatcher.take(limit)
+        work = self.dispatcher.take(limit, beside=len(self.running))
         items = self._next_items()
+        if items is not None and self.running and self.losses.get(items[0], 0) >= 2:
+            self.waiting.appendleft(items)
+            items = None
         if items is None:
             assert work is None
             return
@@ -224,6 +231,8 @@ class Machine(RuleBasedStateMachine):
         return self.closed or not getattr(self.sinks[number], "is_full", False)
 
     def _next_items(self) -> list[Item] | None:
+        self.waiting.extendleft(reversed(self.resting))
+        self.resting.clear()
         number = next((one for one in self.parked if self._may_start(one)), None)
         self.claimed = 0
         if number is not None:
@@ -236,7 +245,7 @@ class Machine(RuleBasedStateMachine):
             self.claimed = len(queue[0])
         while self.waiting:
             items = self.waiting.popleft()
-            if self._may_start(items[0][0]):
+            if items[0] in self.past or self._may_start(items[0][0]):
                 return items
             self.parked.setdefault(items[0][0], deque()).append(items)
         return None
@@ -252,19 +261,48 @@ class Machine(RuleBasedStateMachine):
             self.running.remove(one)
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data())
-    def lose(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), how=st.sampled_from(["fails", "is run again", "is suspected and run again"]))
+    def lose(self, data: st.DataObject, how: str) -> None:
+        """A worker dies in its current item; the others of the work go back."""
         one = data.draw(st.sampled_from(self.running))
         self.running.remove(one)
-        self.dispatcher.lost(one.work, RuntimeError("died"))
-        rest = one.items[1:]
-        self.ended += 1
-        if rest and self.broken:
-            self.ended += len(rest)
-        elif rest and self.cancelling:
-            self.cancelled += len(rest)
-        elif rest:
-            self.waiting.appendleft(rest)
+        self.dispatcher.give_back(one.work, skip=1)
+        self._go_back(one.items[1:])
+        if how == "fails":
+            self.dispatcher.fail_item(one.work, one.work.done, RuntimeError("died"))
+            self.ended += 1
+            return
+        item = one.work.current()
+        if how != "is run again":
+            item.losses += 1
+            self.losses[one.items[0]] = item.losses
+        # Longer rests are the clock's matter.
+        self.dispatcher.again(item, 0.0, RuntimeError("died"))
+        if self.broken or self.cancelling:
+            self.ended += 1
+        else:
+            self.resting.append(one.items[:1])
+            self.past.add(one.items[0])
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def lose_before_it_began(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.running))
+        self.running.remove(one)
+        if one.work.items is None:
+            self.past.add(one.items[0])
+        self.dispatcher.give_back(one.work, error=RuntimeError("died"))
+        self._go_back(one.items)
+
+    def _go_back(self, items: list[Item]) -> None:
+        if not items:
+            return
+        if self.broken or (self.cancelling and items[0] in self.past):
+            self.ended += len(items)
+        elif self.cancelling:
+            self.cancelled += len(items)
+        else:
+            self.waiting.appendleft(items)
 
     @precondition(lambda self: self.delivery.queue)
     @rule()
@@ -278,7 +316,7 @@ class Machine(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         number = data.draw(st.sampled_from(sorted(self.futures)))
-        waits = [(number, 0)] in self.waiting
+        waits = [(number, 0)] in self.waiting and (number, 0) not in self.past
         future = self.futures[number]
         expected = waits or future.cancelled()
         assert future.cancel() is expected
@@ -297,6 +335,8 @@ class Machine(RuleBasedStateMachine):
             self.cancelled += sum(len(items) for items in self.waiting if items[0][0] == number)
             self.waiting = deque(items for items in self.waiting if items[0][0] != number)
             self.cancelled += sum(map(len, self.parked.pop(number, ())))
+            self.cancelled += sum(items[0][0] == number for items in self.resting)
+            self.resting = [items for items in self.resting if items[0][0] != number]
 
     @rule()
     def close(self) -> None:
@@ -308,9 +348,12 @@ class Machine(RuleBasedStateMachine):
     def cancel_waiting(self) -> None:
         self.dispatcher.cancel_waiting()
         self.cancelling = True
-        self.cancelled += len(self._everything()) - sum(len(one.items) for one in self.running)
+        gone = set(self._everything()) - {item for one in self.running for item in one.items}
+        self.ended += len(gone & self.past)
+        self.cancelled += len(gone - self.past)
         self.waiting.clear()
         self.parked.clear()
+        self.resting.clear()
 
     @rule()
     def break_(self) -> None:
@@ -319,6 +362,7 @@ class Machine(RuleBasedStateMachine):
             self.ended += len(self._everything()) - sum(len(one.items) for one in self.running)
             self.waiting.clear()
             self.parked.clear()
+            self.resting.clear()
         self.broken = True
 
     # What always holds.
@@ -337,7 +381,8 @@ class Machine(RuleBasedStateMachine):
         submitted, waiting, cancelled = self.dispatcher.counters()
         parked = [items for queue in self.parked.values() for items in queue]
         assert waiting == self.dispatcher.waiting == sum(map(len, self.waiting)) + sum(map(len, parked))
-        assert self.dispatcher.waiting_works == len(self.waiting) + (len(parked) if self.closed else 0)
+        works = len(self.waiting) + len(self.resting) + (len(parked) if self.closed else 0)
+        assert self.dispatcher.waiting_works == works
         assert self.dispatcher.parking == bool(parked)
         assert cancelled == self.cancelled
         assert self.dispatcher.succeeded + self.dispatcher.failed == self.ended

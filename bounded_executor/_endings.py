@@ -1,0 +1,252 @@
+"""What the end of a process means: for the task that it ran, and for the executor.
+
+A task that ended with its process fails, or is run once more where ``task_retries`` says so. Tasks
+that were only on their way to the process never notice. Processes that end before any of them has
+run a task are a storm, which must not go on for ever. Used by the thread of ``_workers``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+from collections.abc import Callable
+
+from ._board import Board
+from ._dispatch import Dispatcher
+from ._oom import KillCounter
+from ._params import Settings
+from ._roster import Child
+from ._work import Work
+from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
+
+__all__ = ["Endings"]
+
+_log = logging.getLogger("bounded_executor")
+
+# Processes that may end one after the other before any has run a task. One more is then started alone
+# and its standard error recorded; if that ends as well, starting more is no use.
+MAX_STILLBORN = 3
+# Supervisors that may end one after the other before any of their children got ready.
+MAX_SUPERVISORS = 3
+# The rest before the second try; each further one is twice as long, up to the longest. A part of it
+# is left to chance, so that tasks that were killed together do not come back together.
+REST_SECONDS = 0.1
+LONGEST_REST_SECONDS = 10.0
+
+
+class Endings:
+    """Decides about the work that processes leave behind when they end.
+
+    Args:
+        dispatcher: where outcomes go.
+        settings: the executor's checked parameters.
+        break_: makes the executor unusable, with a message and a cause.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        break_: Callable[[str, BaseException | None], None],
+    ) -> None:
+        self.crashed = 0
+        self.supervisors_lost = 0
+        self.timed_out = 0
+        self.retried = 0
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._board: Board | None = None
+        self._break = break_
+        self._kills: KillCounter | None = None
+        self._stillborn = 0
+        self._futile_supervisors = 0
+        self._witness: Child | None = None
+
+    def begin(self, board: Board | None) -> None:
+        """Get ready for the first process.
+
+        Args:
+            board: tells which task a process had begun; None where nothing does.
+        """
+        self._board = board
+        # What is compared with later.
+        self._kills = KillCounter()
+
+    # Storms
+
+    def ready(self) -> None:
+        """Note that a process is through with its initializer."""
+        self._futile_supervisors = 0
+
+    def finished(self) -> None:
+        """Note that a process has brought an outcome."""
+        self._stillborn = 0
+
+    def may_start(self, count: int) -> int:
+        """Return how many of ``count`` processes to start now."""
+        if self._stillborn < MAX_STILLBORN:
+            return count
+        return min(count, 0 if self._witness is not None else 1)
+
+    def watches(self, child: Child) -> bool:
+        """Return whether a new process is the one to be watched closely."""
+        if self._stillborn < MAX_STILLBORN:
+            return False
+        self._witness = child
+        return True
+
+    # Ends
+
+    def died(self, child: Child, work: Work | None, pid: int, status: int, peak: int) -> None:
+        """Note that a process has ended.
+
+        Args:
+            child: its record, already out of the books.
+            work: what it leaves behind.
+            pid: its process id.
+            status: its exit status; negative: the signal that killed it.
+            peak: the most bytes that it ever had resident; 0 where that is not known.
+        """
+        begun = work is not None and self._has_begun(child, work)
+        asked_for = child.retiring or child.condemned
+        how = f"process {pid} {describe(status)}"
+        if child.condemned and not child.timed_out:
+            how = f"process {pid} had closed its connection to this one and was killed"
+        if peak:
+            how += f"; it had taken {peak} bytes of memory at most"
+        killer = None
+        if status == -signal.SIGKILL and not asked_for and self._kills is not None:
+            killer = self._kills.grown()
+        if killer:
+            how += f"; the kernel counts an out-of-memory kill {killer}"
+        if not child.retiring and not child.timed_out:
+            self.crashed += 1
+        if begun:
+            self._stillborn = 0
+        elif not child.retiring and not child.has_finished:
+            self._stillborn += 1
+        if child is self._witness:
+            self._witness = None
+            if self._stillborn > MAX_STILLBORN:
+                self._break(self._storm(how, child), None)
+        breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
+        if work is not None and not begun:
+            self._dispatcher.give_back(
+                work, error=TerminatedWorkerError(f"{work.name} was not run: its {how}")
+            )
+        elif work is not None and child.timed_out:
+            self._time_out(child, work, pid)
+        elif work is not None:
+            text = f"{work.name} was not finished: its {how}."
+            if breaks:
+                self._dispatcher.give_back(work, skip=1)
+                self._dispatcher.fail_item(work, work.done, BrokenProcessPool(text))
+            else:
+                text += " Other tasks are not affected."
+                self._blame(work, lambda tries: TerminatedWorkerError(text + tries))
+        if breaks:
+            self._break(
+                "A process in the process pool was terminated abruptly while the future was running or "
+                f"pending: {how}, and on_crash is 'break'",
+                None,
+            )
+
+    def supervisor_lost(self, asked_for: bool, left: list[tuple[Child, Work]]) -> bool:
+        """Note that the supervisor has ended, and all of its children with it.
+
+        Args:
+            asked_for: it had said that it would.
+            left: what its children leave behind.
+
+        Returns:
+            Whether what it was started from may be at fault.
+        """
+        if not asked_for:
+            self.supervisors_lost += 1
+            self._futile_supervisors += 1
+        self._witness = None
+        for child, work in left:
+            if child.timed_out:
+                self._time_out(child, work, child.pid or 0)
+            else:
+                self._lose(child, work)
+        if not asked_for and self._settings.on_crash == "break":
+            self._break("the supervisor of the processes ended, and on_crash is 'break'", None)
+        if self._futile_supervisors >= MAX_SUPERVISORS:
+            self._break(f"{self._futile_supervisors} supervisor processes in a row ended by themselves", None)
+        return self._futile_supervisors > 1
+
+    def _lose(self, child: Child, work: Work) -> None:
+        why = f"the supervisor of its process {child.pid} ended, and the process with it"
+        if not self._has_begun(child, work):
+            self._dispatcher.give_back(work, error=TerminatedWorkerError(f"{work.name} was not run: {why}."))
+        elif self._dispatcher.runs_alone(work):
+            why += f", {work.losses + 1} times, the last time with no other task beside it"
+            self._blame(
+                work, lambda tries: TerminatedWorkerError(f"{work.name} was not finished: {why}.{tries}")
+            )
+        else:
+            self._dispatcher.give_back(work, skip=1)
+            item = work.current()
+            item.losses += 1
+            error = TerminatedWorkerError(
+                f"{work.name} was not finished: {why}. The task itself was not at fault."
+            )
+            if self._settings.task_retries:
+                self._run_again(item, 0.0, error)
+            else:
+                self._dispatcher.fail_item(work, work.done, error)
+
+    def _time_out(self, child: Child, work: Work, pid: int) -> None:
+        self.timed_out += 1
+        stack = "" if child.report is None else child.report.stack()
+        at = f" It was at:\n{stack}" if stack else " Where it was could not be told."
+        limit = self._settings.task_timeout
+        self._blame(
+            work,
+            lambda tries: TaskTimeout(
+                f"{work.name} ran longer than task_timeout={limit} seconds, and its process {pid} was "
+                f"killed.{tries}{at}",
+                stack,
+            ),
+        )
+
+    def _blame(self, work: Work, make_error: Callable[[str], BaseException]) -> None:
+        """Charge the current item a try for the process that it cost."""
+        self._dispatcher.give_back(work, skip=1)
+        item = work.current()
+        item.tries += 1
+        allowed = self._settings.task_retries
+        error = make_error(f" This was try {item.tries} of {allowed + 1}." if allowed else "")
+        if item.tries <= allowed:
+            rest = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** (item.tries - 1))
+            self._run_again(item, rest * random.uniform(0.5, 1.0), error)
+        else:
+            self._dispatcher.fail_item(work, work.done, error)
+
+    def _run_again(self, item: Work, rest: float, error: BaseException) -> None:
+        self.retried += 1
+        _log.info("%s is run once more: %s", item.name, error)
+        self._dispatcher.again(item, rest, error)
+
+    def _has_begun(self, child: Child, work: Work) -> bool:
+        return self._board is None or self._board.has_begun(child.place, work.ident, work.done)
+
+    def _storm(self, how: str, child: Child) -> str:
+        words = "" if child.report is None else child.report.words()
+        said = f". Its last words on standard error:\n{words}" if words else ", without a word"
+        return (
+            f"{self._stillborn} worker processes in a row ended before any had run a task, the last: "
+            f"{how}{said}"
+        )
+
+
+def describe(status: int) -> str:
+    """Say in words how a process ended."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        return f"was killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"was killed by signal {-status}"

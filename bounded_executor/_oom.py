@@ -1,0 +1,53 @@
+"""Whether the kernel has killed a process because memory was used up, by its own counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import _allowance
+
+__all__ = ["KillCounter"]
+
+
+class KillCounter:
+    """Looks whether the kernel's count of out-of-memory kills has grown; used by one thread.
+
+    The counter of our own memory control group is the right one. Where there is none, that of the
+    machine has to do, which counts everybody's.
+    """
+
+    def __init__(self) -> None:
+        self._file: Path | None = None
+        self._source = ""
+        for self._file, self._source in _counters():
+            break
+        self._count = self._read()
+
+    def grown(self) -> str | None:
+        """Return where the count has grown since the last call; None when it has not."""
+        before, self._count = self._count, self._read()
+        return self._source if self._count > before else None
+
+    def _read(self) -> int:
+        return 0 if self._file is None else _read(self._file) or 0
+
+
+def _counters() -> Iterator[tuple[Path, str]]:
+    for group in _allowance.memory_groups():
+        for name in ("memory.events", "memory.oom_control"):
+            if _read(group.folder / name) is not None:
+                yield group.folder / name, f"in the memory control group {group.folder}"
+    if _read(Path("/proc/vmstat")) is not None:
+        yield Path("/proc/vmstat"), "on this machine"
+
+
+def _read(file: Path) -> int | None:
+    try:
+        for line in file.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,95 @@
+"""A file in memory in which a child leaves what it could not say any more: its stack, its last words.
+
+The parent makes it and reads it when the child is dead; it has no name, and only the two know it.
+
+A task that has run for too long is sent ``STACK_SIGNAL``. ``faulthandler`` writes the stack and then
+passes the signal on to what was its handler before, which is the default: the process ends. So its
+end says that the stack is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import tempfile
+
+__all__ = ["STACK_SIGNAL", "Recording", "Report", "leave_stack"]
+
+# A real-time signal: the others have a meaning for some program or other.
+STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0)) or 0)
+STACK_BYTES = 1 << 16
+# What an error message shows of standard error.
+WORDS_CHARACTERS = 4000
+
+# Where a child calls the task; what is further out is the same for all.
+_OURS = os.path.join("bounded_executor", "_child.py")
+
+
+class Report:
+    """The parent's side of the file."""
+
+    def __init__(self) -> None:
+        if hasattr(os, "memfd_create"):
+            self._fd = os.memfd_create("bounded-executor-report", os.MFD_CLOEXEC)
+        else:
+            with tempfile.TemporaryFile() as file:
+                self._fd = os.dup(file.fileno())
+
+    def share(self) -> int:
+        """Return a new descriptor of the file, for the child."""
+        return os.dup(self._fd)
+
+    def stack(self) -> str:
+        """Return the stack that the child was at, the innermost call first; empty if it left none."""
+        return _without_ours(self._read(0, STACK_BYTES))
+
+    def words(self) -> str:
+        """Return the last that was written."""
+        size = os.fstat(self._fd).st_size
+        return _without_ours(self._read(max(0, size - STACK_BYTES), STACK_BYTES))[-WORDS_CHARACTERS:]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._fd)
+
+    def _read(self, start: int, size: int) -> str:
+        return os.pread(self._fd, size, start).decode(errors="replace")
+
+
+def _without_ours(text: str) -> str:
+    """Leave out how our own code came to call the task."""
+    lines = []
+    ours = False
+    for line in text.splitlines():
+        ours = line.startswith("  File ") and (ours or _OURS in line)
+        if not ours:
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def leave_stack(fd: int) -> None:
+    """In a child: have ``STACK_SIGNAL`` write the stacks of all threads and end the process."""
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
+
+
+class Recording:
+    """In a child: standard error goes into the file, until :meth:`stop`; a crash adds its stack."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._stderr = os.dup(2)
+        self._enabled = faulthandler.is_enabled()
+        os.dup2(fd, 2)
+        faulthandler.enable(2)
+
+    def stop(self) -> None:
+        """Write what was recorded where it would have gone, and record no more."""
+        if not self._enabled:
+            faulthandler.disable()
+        os.dup2(self._stderr, 2)
+        os.close(self._stderr)
+        with contextlib.suppress(OSError):
+            os.write(2, os.pread(self._fd, os.fstat(self._fd).st_size, 0))

@@ -1,0 +1,80 @@
+"""Notices that nothing comes back any more: a run that is stuck looks like one that is slow.
+
+Used by the thread of ``_workers``.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+
+from . import _memory
+from ._roster import Child, Roster
+
+__all__ = ["StallWatch"]
+
+_log = logging.getLogger("bounded_executor")
+
+# Tasks that the log names.
+SHOWN = 5
+
+
+class StallWatch:
+    """Says once, for each time that nothing comes back, which tasks are stuck.
+
+    Args:
+        seconds: for how long nothing may come back; None: for ever.
+        roster: who runs what.
+    """
+
+    def __init__(self, seconds: float | None, roster: Roster) -> None:
+        self._seconds = seconds
+        self._roster = roster
+        self._last = monotonic()
+        self._told = False
+
+    def heard(self) -> None:
+        """Note that something has come back, or has begun after nothing was there."""
+        self._last = monotonic()
+        self._told = False
+
+    def next(self) -> float | None:
+        """Return when to look, on the clock of ``time.monotonic``; None where there is nothing to see."""
+        if self._seconds is None or self._told or not len(self._roster):
+            return None
+        return self._last + self._seconds
+
+    def look(self) -> None:
+        """Log what is stuck, if it is time to."""
+        due = self.next()
+        now = monotonic()
+        if due is None or due > now:
+            return
+        stuck = sorted(self._roster.working(), key=lambda child: child.since)
+        starting = list(self._roster.starting())
+        if not stuck and not starting:
+            # Idle processes: there is nothing to wait for.
+            self.heard()
+            return
+        self._told = True
+        lines = [
+            f"no outcome for {now - self._last:.0f} seconds (stall_warning={self._seconds}): "
+            f"tasks running: {len(stuck)}, worker processes still starting: {len(starting)}"
+        ]
+        lines += [_describe(child, now) for child in stuck[:SHOWN]]
+        if len(stuck) > SHOWN:
+            lines.append(f"and {len(stuck) - SHOWN} more")
+        if not stuck:
+            oldest = min(child.since for child in starting)
+            lines.append(
+                f"the oldest process has been in its initializer or an import for {now - oldest:.0f} seconds"
+            )
+        _log.warning("%s", "; ".join(lines))
+
+
+def _describe(child: Child, now: float) -> str:
+    assert child.work is not None
+    return (
+        f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds, "
+        f"{_memory.resident(child.pid or 0)} bytes"
+    )
