@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from ._map import MapRun
 from ._needs import modules_of
 from ._params import Settings
 from ._session import Session
+from ._sigterm import Drain
 from ._workers import Workers
 
 __all__ = ["Core"]
@@ -49,9 +51,10 @@ class Core:
             self.dispatcher, settings, Session(settings), on_end=lambda: _running.discard(self)
         )
         self.dispatcher.wake = self.workers.wake
-        self._lock = threading.Lock()
-        self._starting = threading.Lock()
+        self._lock = threading.RLock()
+        self._starting = threading.RLock()
         self._started = False
+        self._drain_at_sigterm: Drain | None = None
         self._unbegun: set[MapRun] = set()
         self._map_runner: int | None = None
         self._maps_done = threading.Event()
@@ -83,6 +86,10 @@ class Core:
 
     def shutdown(self, wait: bool, *, cancel: bool = False, run_maps: bool = False) -> None:
         """End in order: no new tasks, maps that nobody began, what waits, what runs, processes."""
+        if self._is_mine():
+            # The collector runs a ``__del__`` in the middle of one of our own steps.
+            self.workers.note(lambda: self.shutdown(False, cancel=cancel))
+            return
         self.dispatcher.close()
         error = None
         try:
@@ -107,12 +114,27 @@ class Core:
         self.workers.kill(signal.SIGKILL)
         self._join()
 
+    def drain_on_sigterm(self) -> Drain:
+        """Have SIGTERM end this executor gently; the main thread's to call."""
+        if self._drain_at_sigterm is None:
+            self._drain_at_sigterm = Drain(self._begin_drain, self.workers.ended.is_set)
+        return self._drain_at_sigterm
+
+    def _begin_drain(self) -> None:
+        # A signal handler: it may have interrupted whoever holds a lock of ours.
+        self.dispatcher.refuse()
+        self.workers.note(lambda: self.shutdown(False, cancel=True))
+
     def abandon(self) -> None:
         """The user's object is gone. Runs wherever the collector does, so it takes no lock."""
         if self._started:
             self.workers.note(self._close_abandoned)
         else:
             self.workers.discard()
+
+    def _is_mine(self) -> bool:
+        """Whether this very thread is in the middle of a step that a lock of ours makes one."""
+        return self._lock._is_owned() or self.dispatcher.is_mine()  # type: ignore[attr-defined]
 
     def _close_abandoned(self) -> None:
         with self._lock:
@@ -124,12 +146,20 @@ class Core:
     def _join(self) -> None:
         if not self._started:
             self.workers.discard()
+            self._restore_sigterm()
             return
         delivery = self.dispatcher.delivery
-        if delivery.is_current():
+        if delivery.is_current() or self.workers.is_current() or _loky.is_own_thread():
+            # Called from a callback, or from a ``__del__`` that the collector runs wherever it likes:
+            # what would be waited for is this thread itself.
             return
         self.workers.ended.wait()
         delivery.join()
+        self._restore_sigterm()
+
+    def _restore_sigterm(self) -> None:
+        if self._drain_at_sigterm is not None:
+            self._drain_at_sigterm.restore()
 
     def _cancel_waiting(self) -> None:
         with self._lock:
@@ -176,13 +206,26 @@ class Core:
 
 
 def _at_exit() -> None:
+    interrupted = _was_interrupted()
     for core in list(_running):
         if not core.workers.ended.is_set():
             try:
-                core.shutdown(True, run_maps=True)
+                if interrupted:
+                    core.abort()
+                else:
+                    core.shutdown(True, run_maps=True)
+            except KeyboardInterrupt:
+                # It has been heard: everything was ended for it.
+                interrupted = True
             except BaseException:
                 _log.critical("an executor could not be ended in order", exc_info=True)
     _running.clear()
+
+
+def _was_interrupted() -> bool:
+    """Whether Ctrl-C is what ends this program, and not only a command at a prompt."""
+    kind = getattr(sys, "last_type", None)
+    return kind is not None and issubclass(kind, KeyboardInterrupt) and not hasattr(sys, "ps1")
 
 
 if hasattr(os, "register_at_fork"):

@@ -19,9 +19,10 @@ worker twice for no reason of its own is run alone, with no other beside it: if 
 more, there is nobody else to blame.
 
 ``_lock`` guards ``_waiting``, ``_parked``, ``_resting``, the states and the counters that several
-threads change. Nothing is done under it but moving work: no user code, no pickling, no other lock. It
-can be taken again by the thread that has it, because the collector may run a ``__del__`` there. A
-backend calls ``take``, ``outcome``, ``give_back``, ``again`` and ``fail_item`` from one thread at a time.
+threads change. Nothing is done under it but moving work: no user code, no pickling, no other lock. The
+collector may still run a ``__del__`` in the middle of it, which :meth:`Dispatcher.is_mine` lets its
+caller find out. A backend calls ``take``, ``outcome``, ``give_back``, ``again`` and ``fail_item`` from
+one thread at a time.
 """
 
 from __future__ import annotations
@@ -261,6 +262,10 @@ class Dispatcher:
         for work in parked + resting:
             self._drop(work)
 
+    def refuse(self) -> None:
+        """Refuse new work from now on; takes no lock, and :meth:`close` is to follow."""
+        self._closed = True
+
     def close(self) -> None:
         """Refuse new work and wake callers that wait for a slot; what waits is still run."""
         with self._lock:
@@ -314,6 +319,10 @@ class Dispatcher:
             raise self._error()
         if self._closed:
             raise shutdown_error()
+
+    def is_mine(self) -> bool:
+        """Return whether this very thread is in the middle of one of these methods, or of the ledger's."""
+        return self._lock._is_owned() or self.ledger.is_mine()  # type: ignore[attr-defined]
 
     @property
     def broken(self) -> bool:

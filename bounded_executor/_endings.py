@@ -96,6 +96,11 @@ class Endings:
         self._witness = child
         return True
 
+    def forget(self, child: Child) -> None:
+        """Note that a process is gone, however it ended, or was never there."""
+        if child is self._witness:
+            self._witness = None
+
     # Ends
 
     def died(self, child: Child, work: Work | None, pid: int, status: int, peak: int) -> None:
@@ -126,10 +131,8 @@ class Endings:
             self._stillborn = 0
         elif not child.retiring and not child.has_finished:
             self._stillborn += 1
-        if child is self._witness:
-            self._witness = None
-            if self._stillborn > MAX_STILLBORN:
-                self._break(self._storm(how, child), None)
+        if child is self._witness and self._stillborn > MAX_STILLBORN:
+            self._break(self._storm(how, child), None)
         breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
         if work is not None and not begun:
             self._dispatcher.give_back(
@@ -165,7 +168,6 @@ class Endings:
         if not asked_for:
             self.supervisors_lost += 1
             self._futile_supervisors += 1
-        self._witness = None
         for child, work in left:
             if child.timed_out:
                 self._time_out(child, work, child.pid or 0)

@@ -27,6 +27,7 @@ from ._admission import must_not_block
 from ._core import Core
 from ._map import MapIterator, MapRun
 from ._params import Settings, check_count, check_seconds
+from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
 from .stats import ExecutorStats
 
@@ -264,6 +265,24 @@ class BoundedProcessPoolExecutor(Executor):
             wait = bool(wait)
             self._core.shutdown(wait, cancel=cancel_futures, run_maps=wait and not cancel_futures)
 
+    def drain_on_sigterm(self) -> Drain:
+        """Have SIGTERM end this executor gently from now on, which without this ends the program at once.
+
+        At SIGTERM tasks that run are finished, futures of tasks that wait are cancelled, and ``submit``,
+        also one that waits, raises ``RuntimeError`` as after :meth:`shutdown`. The program goes on, and
+        finds what was not started by ``Future.cancelled()``. A second SIGTERM, and one after the executor
+        has ended, does what SIGTERM did before. A handler that was there before is called as well.
+
+        Returns:
+            An object whose ``requested`` tells whether SIGTERM has come.
+
+        Raises:
+            ValueError: this is not the main thread.
+            RuntimeError: the executor is shut down.
+        """
+        self._check_usable()
+        return self._core.drain_on_sigterm()
+
     def terminate_workers(self) -> None:
         """Shut down at once: cancel what waits and send SIGTERM to the worker processes.
 
@@ -295,7 +314,7 @@ class BoundedProcessPoolExecutor(Executor):
             above_bound=counts.above_bound,
             submit_wait_seconds=counts.wait_seconds,
             children=workers.children,
-            children_started=workers.children_started,
+            children_started=workers.starter.children_started,
             children_replaced=workers.children_replaced,
             children_over_memory=workers.children_over_memory,
             children_crashed=workers.endings.crashed,
@@ -310,7 +329,9 @@ class BoundedProcessPoolExecutor(Executor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        if exc_type is not None and issubclass(exc_type, KeyboardInterrupt) and self._pid == os.getpid():
+        # One that a task raised is an error as others are.
+        pressed = isinstance(exc_val, KeyboardInterrupt) and not _pickling.is_remote(exc_val)
+        if pressed and self._pid == os.getpid():
             self._core.abort()
         elif exc_type is not None and self._pid == os.getpid():
             self._core.shutdown(True)
@@ -335,18 +356,18 @@ class BoundedProcessPoolExecutor(Executor):
             future.set_exception(error)
             return future
         core.start(fn)
-        ledger = core.ledger
         size = len(body)
-        reason = must_not_block(frame) if block and not ledger.free(size) else None
-        ledger.acquire(
-            sizes=(size,), block=block, timeout=core.settings.submit_timeout, force=reason is not None
-        )
-        if reason is not None:
-            self._tell(reason)
+        reason = must_not_block(frame) if block and not core.ledger.free(size) else None
+        # All is ready before there is a slot: as little as can be may be interrupted while it is held.
         work = Work(_pickling.name_of(fn), body, None, FutureSink(future, core.dispatcher.delivery))
         future._forget = partial(core.dispatcher.discard, work)
+        core.ledger.acquire(
+            sizes=(size,), block=block, timeout=core.settings.submit_timeout, force=reason is not None
+        )
         core.dispatcher.submit(work)
         core.workers.wake()
+        if reason is not None:
+            self._tell(reason)
         return future
 
     def _tell(self, reason: str) -> None:

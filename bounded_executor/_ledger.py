@@ -14,7 +14,8 @@ Guarantees
 The lock
     ``_lock`` guards every field, and every condition in ``_waiters`` is built on it. Nothing is
     done under it but arithmetic and notifying: no user code, no pickling, no waiting for
-    anything but a slot. No other lock is taken while it is held.
+    anything but a slot. No other lock is taken while it is held. The collector may still run a
+    ``__del__`` in the middle of it, which :meth:`Ledger.is_mine` lets its caller find out.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class LedgerCounts:
 class _Waiter:
     __slots__ = ("error", "granted", "sizes", "turn")
 
-    def __init__(self, lock: threading.Lock, sizes: Sequence[int]) -> None:
+    def __init__(self, lock: threading.RLock, sizes: Sequence[int]) -> None:
         self.turn = threading.Condition(lock)
         self.sizes = sizes
         self.granted = 0
@@ -74,7 +75,7 @@ class Ledger:
         self._weight = 0
         # Slots that are taken back before anybody else gets one.
         self._claimed = 0
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._held = 0
         self._undelivered = 0
         self._above_bound = 0
@@ -207,6 +208,10 @@ class Ledger:
             return LedgerCounts(
                 self._held, self._undelivered, self._above_bound, self._wait_seconds, self._weight
             )
+
+    def is_mine(self) -> bool:
+        """Return whether this very thread is in the middle of one of these methods."""
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     # Below: only with the lock held.
 

@@ -28,7 +28,7 @@ import loky
 
 from . import _keeper
 
-__all__ = ["Keeper", "close_idle", "cpu_count", "lease", "register_exit"]
+__all__ = ["Keeper", "close_idle", "cpu_count", "is_own_thread", "lease", "register_exit"]
 
 cpu_count = loky.cpu_count
 
@@ -196,6 +196,14 @@ def close_idle() -> None:
         idle = list(_idle)
     for keeper in idle:
         keeper.quit()
+
+
+def is_own_thread() -> bool:
+    """Whether the caller is on a thread that the end of a keeper waits for."""
+    current = threading.current_thread()
+    if type(current).__module__.partition(".")[0] == "loky":
+        return True
+    return any(keeper._thread is current for keeper in list(_alive))
 
 
 def register_exit(hook: Any) -> None:

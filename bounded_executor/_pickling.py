@@ -24,7 +24,16 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
-__all__ = ["can_import", "dump", "dump_call", "dump_error", "dump_inherited", "load_error", "name_of"]
+__all__ = [
+    "can_import",
+    "dump",
+    "dump_call",
+    "dump_error",
+    "dump_inherited",
+    "is_remote",
+    "load_error",
+    "name_of",
+]
 
 _log = logging.getLogger("bounded_executor")
 
@@ -158,6 +167,11 @@ def load_error(body: bytes | bytearray) -> BaseException:
             )
     error.__cause__ = _RemoteTraceback(text)
     return error
+
+
+def is_remote(error: BaseException) -> bool:
+    """Return whether a task raised this exception, in another process."""
+    return isinstance(error.__cause__, _RemoteTraceback)
 
 
 def _summary(error: BaseException) -> str:

@@ -3,8 +3,9 @@
 One thread per executor owns everything here: it alone talks to the supervisor and the children,
 so their records need no lock. Other threads only leave a note in its ``_loop``.
 
-Which child is in which state, and how many are needed, is in the books of ``_roster``. What the
-end of a process means is decided in ``_endings``.
+Which child is in which state, and how many are needed, is in the books of ``_roster``. They are
+ordered by ``_starting``; what takes too long is ended by ``_lateness``; what an end means is decided
+in ``_endings``.
 """
 
 from __future__ import annotations
@@ -19,18 +20,17 @@ from collections.abc import Callable
 from time import monotonic
 
 from . import _allowance, _loky, _pickling
-from ._board import Board
-from ._deadlines import Deadlines
 from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._governor import RETRY_SECONDS, Governor
+from ._lateness import Lateness
 from ._loop import Loop
 from ._params import Settings
 from ._pidfds import await_ends
-from ._report import STACK_SIGNAL, Report
 from ._roster import Child, Roster
 from ._session import Session
 from ._stall import StallWatch
+from ._starting import Starter
 from ._supervision import Supervision
 from ._wire import Channel, Frame, Kind
 from ._work import Work
@@ -39,13 +39,6 @@ from .errors import BrokenProcessPool
 __all__ = ["Workers"]
 
 _log = logging.getLogger("bounded_executor")
-
-# Forks that may fail one after the other while there is no other process.
-MAX_NOT_STARTED = 3
-# Memory or process numbers that a fork lacked may be there again by then.
-FORK_AGAIN_SECONDS = 0.5
-# Time to end in the gentler way: to write the stack, or to be noticed as dead, before SIGKILL.
-GRACE_SECONDS = 1.0
 
 
 class Workers:
@@ -62,7 +55,6 @@ class Workers:
         self, dispatcher: Dispatcher, settings: Settings, session: Session, on_end: Callable[[], None]
     ) -> None:
         self.ended = threading.Event()
-        self.children_started = 0
         self.children_replaced = 0
         self.children_over_memory = 0
         self.endings = Endings(dispatcher, settings, self._break)
@@ -76,16 +68,14 @@ class Workers:
         self.note = self._loop.note
         self._supervision = Supervision(session, self._loop)
         self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
-        self._board: Board | None = None
-        self._tasks: Deadlines[Child] = Deadlines(settings.task_timeout)
-        self._grace: Deadlines[Child] = Deadlines(GRACE_SECONDS)
+        self.starter = Starter(settings, session, self._supervision, self._roster, self._loop, self.endings)
+        self._lateness = Lateness(settings.task_timeout, self._roster, self._supervision)
         self._stall = StallWatch(settings.stall_warning, self._roster)
-        self._not_started_in_a_row = 0
         self._any_ready = False
         self._governor: Governor | None = None
         self._held_back = False
-        self._pause_until = 0.0
         self._quit = False
+        self._thread: threading.Thread | None = None
 
     def start(self, modules: tuple[str, ...]) -> None:
         """Lease a keeper and start the thread.
@@ -99,9 +89,14 @@ class Workers:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
             self._governor = Governor(allowance, self._settings.max_workers)
         self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
-        self._board = self._session.open_board()
+        self.endings.begin(self._session.open_board())
         self._loop.open()
-        threading.Thread(target=self._run, name="bounded-workers", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
+        self._thread.start()
+
+    def is_current(self) -> bool:
+        """Whether the caller is on the thread of this object."""
+        return self._thread is threading.current_thread()
 
     def discard(self) -> None:
         """Close what was opened, for an executor that ends before it started; takes no lock."""
@@ -120,14 +115,13 @@ class Workers:
 
     def _run(self) -> None:
         try:
-            self.endings.begin(self._board)
             while not self._quit:
                 for channel, child in self._loop.wait(self._patience()):
                     if child is None:
                         self._hear_supervisor(channel)
                     else:
                         self._hear_child(child)
-                self._end_late_ones()
+                self._lateness.look(self._hear_child)
                 self._stall.look()
                 self._fill()
                 self._quit = (
@@ -149,8 +143,6 @@ class Workers:
         dispatcher = self._dispatcher
         roster = self._roster
         self._held_back = False
-        if self._pause_until <= monotonic():
-            self._pause_until = 0.0
         while (child := roster.take_idle()) is not None:
             work = None
             if dispatcher.waiting and not self._may_run_one_more():
@@ -169,9 +161,9 @@ class Workers:
         if self._held_back:
             for child in roster.superfluous(most):
                 self._retire(child)
-        if not self._pause_until:
-            for _ in range(self.endings.may_start(roster.missing(dispatcher.waiting_works, most))):
-                self._fork()
+        missing = roster.missing(dispatcher.waiting_works, most)
+        if missing:
+            self._start(missing)
 
     def _may_run_one_more(self) -> bool:
         if self._governor is None:
@@ -183,33 +175,20 @@ class Workers:
             self._stall.heard()
         self._roster.give(child, work)
         self._roster.alone = self._dispatcher.runs_alone(work)
-        self._tasks.start(child)
+        self._lateness.begin(child)
         if work.items is None:
             child.channel.send(Kind.CALL, work.ident, body=work.body)
         else:
             child.channel.send(Kind.CHUNK, work.ident, body=pickle.dumps((work.body, work.items)))
         self._loop.watch(child.channel, child)
 
-    def _fork(self) -> None:
-        try:
-            self._supervision.start()
-        except BaseException as error:
-            self._break(f"no supervisor process could be started: {error}", error)
-            return
+    def _start(self, count: int) -> None:
         if not self._roster:
             self._stall.heard()
-        ours, theirs = socket.socketpair()
-        child = self._roster.add(Channel(ours))
-        watched = self.endings.watches(child)
-        fds = [theirs.detach()]
-        if watched or self._settings.task_timeout is not None:
-            child.report = Report()
-            fds.append(child.report.share())
-        if self._board is not None:
-            child.place = self._board.take()
-        self.children_started += 1
-        self._loop.add(child.channel, child)
-        self._supervision.fork(child, fds, watched)
+        try:
+            self.starter.start(count)
+        except BaseException as error:
+            self._break(f"no supervisor process could be started: {error}", error)
 
     # Hearing of outcomes
 
@@ -219,8 +198,7 @@ class Workers:
         if child.channel.eof and self._loop.remove(child.channel):
             # How it ended only the supervisor can tell. If it has not, it is of no use any more.
             self._roster.lose(child)
-            if not child.retiring:
-                self._grace.start(child)
+            self._lateness.lost_touch(child)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
         if frame.kind in (Kind.RESULT, Kind.ERROR):
@@ -232,7 +210,7 @@ class Workers:
             if child.leaving:
                 self._dispatcher.give_back(work)
             if work.done == work.count:
-                self._tasks.stop(child)
+                self._lateness.rest(child)
                 if self._roster.rest(child):
                     self._replace(child)
         elif frame.kind == Kind.PEAK:
@@ -243,7 +221,7 @@ class Workers:
         elif frame.kind == Kind.READY:
             self.endings.ready()
             self._any_ready = True
-            self._not_started_in_a_row = 0
+            self.starter.succeeded()
             child.idle_bytes = frame.index
             self._roster.ready(child, frame.ident)
         elif frame.kind == Kind.UNFIT:
@@ -262,8 +240,7 @@ class Workers:
         self._stall.heard()
         # If it has a next item, that has begun.
         child.since = monotonic()
-        if not child.timed_out:
-            self._tasks.start(child)
+        self._lateness.begin(child)
 
     # Ends
 
@@ -288,33 +265,16 @@ class Workers:
 
     def _patience(self) -> float | None:
         dues = (
-            self._roster.retirement.next(),
-            self._tasks.next(),
-            self._grace.next(),
+            self._lateness.next(),
             self._dispatcher.next_due(),
             self._stall.next(),
-            self._pause_until or None,
+            self.starter.next(),
         )
         due = min((one for one in dues if one is not None), default=None)
         patience = None if due is None else max(0.0, due - monotonic())
         if self._held_back:
             patience = RETRY_SECONDS if patience is None else min(patience, RETRY_SECONDS)
         return patience
-
-    def _end_late_ones(self) -> None:
-        for child in self._roster.retirement.expired():
-            self._supervision.kill(child, signal.SIGKILL)
-        for child in self._tasks.expired():
-            # This thread may have been late, and the outcome be here.
-            self._hear_child(child)
-            if child.work is not None and child not in self._tasks:
-                child.timed_out = True
-                self._roster.leave(child)
-                self._supervision.kill(child, STACK_SIGNAL)
-                self._grace.start(child)
-        for child in self._grace.expired():
-            child.condemned = True
-            self._supervision.kill(child, signal.SIGKILL)
 
     def _kill_all(self, number: int) -> None:
         for child in self._roster:
@@ -338,26 +298,13 @@ class Workers:
             return
         self._roster.remove(child)
         self._forget(child)
-        if not self._pause_until:
-            _log.warning("a worker process could not be started and is tried again: %s", why)
-        self._pause_until = monotonic() + FORK_AGAIN_SECONDS
-        if not self._roster:
-            self._not_started_in_a_row += 1
-            if self._not_started_in_a_row >= MAX_NOT_STARTED:
-                self._break(
-                    f"no worker process could be started, {self._not_started_in_a_row} times in a row: {why}"
-                )
+        hopeless = self.starter.failed(why)
+        if hopeless is not None:
+            self._break(hopeless)
 
     def _forget(self, child: Child) -> None:
-        """Let go of what is kept of a child that is gone from the books."""
-        self._tasks.stop(child)
-        self._grace.stop(child)
-        self._loop.remove(child.channel)
-        child.channel.close()
-        if child.report is not None:
-            child.report.close()
-        if self._board is not None:
-            self._board.give_back(child.place)
+        self._lateness.forget(child)
+        self.starter.forget(child)
 
     # The supervisor
 
@@ -419,13 +366,3 @@ class Workers:
         self._session.close()
         self.on_end()
         self.ended.set()
-
-
-def describe(status: int) -> str:
-    """Say in words how a process ended."""
-    if status >= 0:
-        return f"ended with exit status {status}"
-    try:
-        return f"was killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"was killed by signal {-status}"

@@ -1,0 +1,79 @@
+"""Ends what takes too long: tasks, and processes that do not go when they should.
+
+Used by the thread of ``_workers``.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from ._deadlines import Deadlines
+from ._report import STACK_SIGNAL
+from ._roster import Child, Roster
+from ._supervision import Supervision
+
+__all__ = ["Lateness"]
+
+# Time to write the stack, or to be noticed as dead, before SIGKILL.
+GRACE_SECONDS = 1.0
+
+
+class Lateness:
+    """Watches the time that children take.
+
+    Args:
+        task_timeout: seconds that a task may run; None: no limit.
+        roster: which of them have been told to leave.
+        supervision: has signals sent.
+    """
+
+    def __init__(self, task_timeout: float | None, roster: Roster, supervision: Supervision) -> None:
+        self._roster = roster
+        self._supervision = supervision
+        self._tasks: Deadlines[Child] = Deadlines(task_timeout)
+        self._grace: Deadlines[Child] = Deadlines(GRACE_SECONDS)
+
+    def begin(self, child: Child) -> None:
+        """Note that the child begins a task."""
+        if not child.timed_out:
+            self._tasks.start(child)
+
+    def rest(self, child: Child) -> None:
+        """Note that the child has no task any more."""
+        self._tasks.stop(child)
+
+    def lost_touch(self, child: Child) -> None:
+        """Note that the child has closed its connection: it is dead, or of no use any more."""
+        if not child.retiring:
+            self._grace.start(child)
+
+    def forget(self, child: Child) -> None:
+        """Note that the child is gone."""
+        self._tasks.stop(child)
+        self._grace.stop(child)
+
+    def next(self) -> float | None:
+        """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
+        dues = (self._roster.retirement.next(), self._tasks.next(), self._grace.next())
+        return min((due for due in dues if due is not None), default=None)
+
+    def look(self, hear: Callable[[Child], None]) -> None:
+        """End what is due.
+
+        Args:
+            hear: takes what a child has written so far. This thread may have been late itself.
+        """
+        for child in self._roster.retirement.expired():
+            self._supervision.kill(child, signal.SIGKILL)
+        for child in self._tasks.expired():
+            hear(child)
+            if child.work is not None and child not in self._tasks:
+                child.timed_out = True
+                # Should the outcome still come, nothing else may be run there.
+                self._roster.leave(child)
+                self._supervision.kill(child, STACK_SIGNAL)
+                self._grace.start(child)
+        for child in self._grace.expired():
+            child.condemned = True
+            self._supervision.kill(child, signal.SIGKILL)

@@ -1,0 +1,57 @@
+"""Ends an executor gently at SIGTERM, which is how systemd and containers ask a program to leave.
+
+The handler runs in the main thread wherever that is, perhaps in the middle of a step of ours. So it
+only leaves a note for the executor's own thread.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+__all__ = ["Drain"]
+
+
+class Drain:
+    """What ``drain_on_sigterm`` returns: whether SIGTERM has come.
+
+    Args:
+        begin: has the executor drain; must not block, and take no lock.
+        ended: whether the executor has ended.
+
+    Attributes:
+        requested: SIGTERM has come, and the executor accepts nothing any more.
+    """
+
+    def __init__(self, begin: Callable[[], None], ended: Callable[[], bool]) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise ValueError("drain_on_sigterm only works in the main thread, as signal handlers do")
+        self.requested = False
+        self._begin = begin
+        self._ended = ended
+        self._before: Any = signal.getsignal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def __repr__(self) -> str:
+        return f"<drain on SIGTERM: {'requested' if self.requested else 'not requested'}>"
+
+    def restore(self) -> None:
+        """Put back the handler that was there before, if ours is the one in place and may be moved."""
+        ours = signal.getsignal(signal.SIGTERM) == self._handle
+        if ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first = not self.requested and not self._ended()
+        if first:
+            self.requested = True
+            self._begin()
+        if callable(self._before):
+            # Another executor's, or the program's own.
+            self._before(number, frame)
+        elif not first and self._before == signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGTERM)

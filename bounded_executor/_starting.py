@@ -1,0 +1,126 @@
+"""Starts task processes: what each is given on its way, and what happens where none can be had.
+
+Used by the thread of ``_workers``.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from time import monotonic
+
+from ._board import Board
+from ._endings import Endings
+from ._loop import Loop
+from ._params import Settings
+from ._report import Report
+from ._roster import Child, Roster
+from ._session import Session
+from ._supervision import Supervision
+from ._wire import Channel
+
+__all__ = ["Starter"]
+
+_log = logging.getLogger("bounded_executor")
+
+# Forks that may fail one after the other while there is no other process.
+MAX_NOT_STARTED = 3
+# Memory or process numbers that a fork lacked may be there again by then.
+FORK_AGAIN_SECONDS = 0.5
+
+
+class Starter:
+    """Orders children from the supervisor, a new one if there is none.
+
+    Args:
+        settings: the executor's checked parameters.
+        session: has the board that all children share.
+        supervision: takes the orders.
+        roster: where children are entered.
+        loop: waits for what they say.
+        endings: knows whether a child is to be watched closely.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        session: Session,
+        supervision: Supervision,
+        roster: Roster,
+        loop: Loop[Child | None],
+        endings: Endings,
+    ) -> None:
+        self.children_started = 0
+        self._pause_until: float | None = None
+        self._reports = settings.task_timeout is not None
+        self._session = session
+        self._supervision = supervision
+        self._roster = roster
+        self._loop = loop
+        self._endings = endings
+        self._failed_in_a_row = 0
+
+    @property
+    def _board(self) -> Board | None:
+        return self._session.board
+
+    def start(self, count: int) -> None:
+        """Start ``count`` children, or fewer where that is wiser now.
+
+        Raises:
+            BaseException: there is no supervisor, and none could be started.
+        """
+        if self.next() is not None:
+            return
+        for _ in range(self._endings.may_start(count)):
+            self._supervision.start()
+            self._start_one()
+
+    def next(self) -> float | None:
+        """Return until when nothing is started, on the clock of ``time.monotonic``; None: all is well."""
+        if self._pause_until is not None and self._pause_until <= monotonic():
+            self._pause_until = None
+        return self._pause_until
+
+    def _start_one(self) -> None:
+        ours, theirs = socket.socketpair()
+        child = self._roster.add(Channel(ours))
+        fds = [theirs.detach()]
+        watched = self._endings.watches(child)
+        if watched or self._reports:
+            child.report = Report()
+            fds.append(child.report.share())
+        if self._board is not None:
+            child.place = self._board.take()
+        self.children_started += 1
+        self._loop.add(child.channel, child)
+        self._supervision.fork(child, fds, watched)
+
+    def succeeded(self) -> None:
+        """Note that a child has been started and is ready."""
+        self._failed_in_a_row = 0
+
+    def failed(self, why: str) -> str | None:
+        """Note that a child could not be started; its record is gone.
+
+        Returns:
+            Why trying again is no use; None where it is: in a moment.
+        """
+        if self._pause_until is None:
+            _log.warning("a worker process could not be started and is tried again: %s", why)
+        self._pause_until = monotonic() + FORK_AGAIN_SECONDS
+        if not self._roster:
+            self._failed_in_a_row += 1
+        if self._failed_in_a_row < MAX_NOT_STARTED:
+            return None
+        return f"no worker process could be started, {self._failed_in_a_row} times in a row: {why}"
+
+    def forget(self, child: Child) -> None:
+        """Let go of what is kept of a child that is gone from the books."""
+        self._endings.forget(child)
+        self._loop.remove(child.channel)
+        child.channel.close()
+        if child.report is not None:
+            child.report.close()
+        if self._board is not None:
+            self._board.give_back(child.place)
