@@ -141,6 +141,11 @@ def run_script(code: str, *arguments: object, seconds: float = 60, quiet: bool =
     return out
 
 
+def parent_of(pid: int) -> int:
+    """The parent's process id."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def marked_processes(name: str, value: str) -> list[int]:
     """Process ids of all that were started with this variable in their environment."""
     found = []
