@@ -93,6 +93,14 @@ def read_frame(sock: socket.socket, fds: list[int] | None = None) -> Frame | Non
     Returns:
         The frame, or None when the other end has closed.
     """
+    try:
+        return _read_frame(sock, fds)
+    except ConnectionError:
+        # The other end was killed before it had read all that we wrote.
+        return None
+
+
+def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
     header = bytearray()
     while len(header) < _HEADER.size:
         want = _HEADER.size - len(header)

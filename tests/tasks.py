@@ -533,3 +533,16 @@ def print_to(inherited: Inherited) -> None:
 def print_without_end() -> NoReturn:
     while True:
         print("and on", flush=True)
+
+
+def await_file(path: str) -> None:
+    deadline = time.monotonic() + 60
+    while not os.path.exists(path):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def note_pid_after(path: str, go: str) -> None:
+    note(path, "begun")
+    await_file(go)
+    note(path, os.getpid())

@@ -1,0 +1,274 @@
+"""Signals that the program itself gets: SIGTERM, with and without drain_on_sigterm, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+import tasks
+from helpers import PATIENCE, marked_processes, start_script, wait_until
+
+from bounded_executor import BoundedProcessPoolExecutor
+
+# SIGTERM.
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    try:
+        return process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    code = """
+        import sys, tasks
+        from bounded_executor import BoundedProcessPoolExecutor
+        with BoundedProcessPoolExecutor(2, max_tasks_per_child=1) as ex:
+            for _ in range(10):
+                ex.submit(tasks.nap_after_mark, sys.argv[1], 100)
+            tasks.await_marks(sys.argv[1], 2)
+            print("ready", flush=True)
+            ex.shutdown()
+    """
+    with start_script(code, tmp_path / "log", TERMINATED=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        _, err = finish(process)
+    assert process.returncode == -signal.SIGTERM
+    assert "Traceback" not in err
+    wait_until(lambda: not marked_processes("TERMINATED", mark), "the end of all processes", 5.0)
+
+
+def test_a_child_is_silent_when_its_parent_dies_with_an_outcome_unread(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    code = """
+        import os, signal, sys, tasks
+        from bounded_executor import BoundedProcessPoolExecutor
+        with BoundedProcessPoolExecutor(1) as ex:
+            assert ex.submit(tasks.give, 1).result() == 1
+            ex.submit(tasks.note_pid_after, sys.argv[1], sys.argv[2])
+    """
+    go = tmp_path / "go"
+    with start_script(code, log, go) as process:
+        try:
+            wait_until(lambda: len(tasks.notes(log)) == 1, "the task has begun")
+            process.send_signal(signal.SIGSTOP)
+            go.touch()
+            wait_until(lambda: len(tasks.notes(log)) == 2, "the task has come to its end")
+            # Asleep again, it has written its outcome and waits for the next task.
+            stat = Path(f"/proc/{tasks.notes(log)[1]}/stat")
+            wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S", "it waits")
+        finally:
+            process.kill()
+        _, err = process.communicate(timeout=PATIENCE)
+    wait_until(lambda: not stat.exists(), "its end")
+    assert err == ""
+
+
+DRAINING = """
+    import signal, sys, tasks, time
+    from bounded_executor import BoundedProcessPoolExecutor
+    log, folder = sys.argv[1:]
+
+    def hold(number):
+        tasks.mark(log)
+        tasks.await_file(folder + "/go")
+        return number
+
+    {before}
+    with BoundedProcessPoolExecutor(2, queue_size={queue_size}) as ex:
+        drain = ex.drain_on_sigterm()
+        assert ex.drain_on_sigterm() is drain
+        assert not drain.requested
+        futures = {{}}
+        tasks.in_thread(lambda: (tasks.await_marks(log, 2), print("ready", flush=True)))
+        {work}
+    assert drain.requested
+    {after}
+"""
+
+SUBMITTING = """
+        try:
+            for number in range(100):
+                futures[ex.submit(hold, number)] = number
+        except RuntimeError as error:
+            assert drain.requested
+            assert str(error) == "cannot schedule new futures after shutdown"
+"""
+
+
+@pytest.mark.parametrize("queue_size", [10, 200], ids=["blocked", "waiting"])
+def test_a_program_drains_and_reports_what_was_not_started(tmp_path: Path, queue_size: int) -> None:
+    mark = uuid.uuid4().hex
+    after = """
+    print([number for future, number in futures.items() if future.cancelled()])
+    print([future.result() for future in futures if not future.cancelled()])
+"""
+    code = DRAINING.format(queue_size=queue_size, before="", work=SUBMITTING, after=after)
+    with start_script(code, tmp_path / "log", tmp_path, DRAINED=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        (tmp_path / "go").touch()
+        out, err = finish(process)
+    assert (process.returncode, err) == (0, "")
+    cancelled, done = map(json.loads, out.splitlines())
+    # Two were running; they may have ended, and others begun, before the drain did.
+    assert len(done) >= 2
+    assert cancelled
+    assert done + cancelled == list(range(len(done + cancelled)))
+    wait_until(lambda: not marked_processes("DRAINED", mark), "the end of all processes", 5.0)
+
+
+def test_a_map_that_is_drained_says_so(tmp_path: Path) -> None:
+    work = """
+        got = []
+        try:
+            for number in ex.map(hold, range(1000), chunksize=1):
+                got.append(number)
+        except BaseException as error:
+            print(type(error).__name__, got == list(range(len(got))), flush=True)
+"""
+    code = DRAINING.format(queue_size=10, before="", work=work, after="")
+    with start_script(code, tmp_path / "log", tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        (tmp_path / "go").touch()
+        out, err = finish(process)
+    assert (process.returncode, err) == (0, "")
+    assert out in ("CancelledError True\n", "RuntimeError True\n")
+
+
+def test_a_second_sigterm_does_what_the_first_would_have_done(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    work = SUBMITTING + '        print("draining", flush=True)\n'
+    code = DRAINING.format(queue_size=10, before="", work=work, after="")
+    with start_script(code, tmp_path / "log", tmp_path, DRAINED=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.readline() == "draining\n"
+        process.terminate()
+        finish(process)
+    assert process.returncode == -signal.SIGTERM
+    wait_until(lambda: not marked_processes("DRAINED", mark), "the end of all processes", 5.0)
+
+
+def test_the_program_s_own_handler_is_called_too_and_is_there_afterwards(tmp_path: Path) -> None:
+    before = "signal.signal(signal.SIGTERM, lambda *_: print('mine', flush=True))"
+    after = "signal.raise_signal(signal.SIGTERM)"
+    code = DRAINING.format(queue_size=10, before=before, work=SUBMITTING, after=after)
+    with start_script(code, tmp_path / "log", tmp_path) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        (tmp_path / "go").touch()
+        out, err = finish(process)
+    assert (process.returncode, err, out) == (0, "", "mine\nmine\n")
+
+
+def test_two_executors_drain_at_one_signal_and_the_handler_is_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with BoundedProcessPoolExecutor(1) as outer, BoundedProcessPoolExecutor(1) as inner:
+        drains = [outer.drain_on_sigterm(), inner.drain_on_sigterm()]
+        for ex in (outer, inner):
+            assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert all(drain.requested for drain in drains)
+        for ex in (outer, inner):
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                ex.submit(tasks.give)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_an_executor_that_has_not_started_drains_too() -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        drain = ex.drain_on_sigterm()
+        assert repr(drain) == "<drain on SIGTERM: not requested>"
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert repr(drain) == "<drain on SIGTERM: requested>"
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            ex.submit(tasks.give)
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            ex.drain_on_sigterm()
+
+
+def test_only_the_main_thread_may_ask_for_it() -> None:
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            ex.drain_on_sigterm()
+        except ValueError as error:
+            errors.append(error)
+
+    with BoundedProcessPoolExecutor(1) as ex:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert "main thread" in str(errors[0])
+
+
+# Ctrl-C.
+
+
+@pytest.mark.parametrize("ending", ["", "ex.shutdown()"])
+def test_ctrl_c_ends_a_program_without_a_with_block(tmp_path: Path, ending: str) -> None:
+    mark = uuid.uuid4().hex
+    code = f"""
+        import sys, tasks
+        from bounded_executor import BoundedProcessPoolExecutor
+        ex = BoundedProcessPoolExecutor(2, queue_size=50)
+        futures = [ex.submit(tasks.nap_after_mark, sys.argv[1], 100) for _ in range(50)]
+        tasks.in_thread(lambda: (tasks.await_marks(sys.argv[1], 2), print("ready", flush=True)))
+        futures[0].result()
+        {ending}
+    """
+    with start_script(code, tmp_path / "log", INTERRUPTED=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = finish(process)
+    assert process.returncode in (1, -signal.SIGINT)
+    assert err.rstrip().endswith("KeyboardInterrupt")
+    assert err.count("Traceback") == 1, err
+    wait_until(lambda: not marked_processes("INTERRUPTED", mark), "the end of all processes", 5.0)
+
+
+def test_ctrl_c_while_the_interpreter_waits_for_pending_tasks(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    code = """
+        import sys, tasks
+        from bounded_executor import BoundedProcessPoolExecutor
+        ex = BoundedProcessPoolExecutor(2, queue_size=50)
+        for _ in range(50):
+            ex.submit(tasks.nap_after_mark, sys.argv[1], 100)
+        tasks.await_marks(sys.argv[1], 2)
+        print("ready", flush=True)
+    """
+    with start_script(code, tmp_path / "log", INTERRUPTED=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        # It has nothing left to do but to wait.
+        wait_until(lambda: Path(f"/proc/{process.pid}/wchan").exists())
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = finish(process)
+    assert err.count("Traceback") <= 1, err
+    wait_until(lambda: not marked_processes("INTERRUPTED", mark), "the end of all processes", 5.0)
+
+
+def test_a_keyboard_interrupt_of_a_task_ends_nothing_else() -> None:
+    with pytest.raises(KeyboardInterrupt), BoundedProcessPoolExecutor(2) as ex:
+        others = [ex.submit(tasks.nap, 0.05, number) for number in range(20)]
+        ex.submit(tasks.interrupt).result(PATIENCE)
+    assert [future.result(PATIENCE) for future in others] == list(range(20))
