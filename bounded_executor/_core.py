@@ -153,7 +153,7 @@ class Core:
             # Called from a callback, or from a ``__del__`` that the collector runs wherever it likes:
             # what would be waited for is this thread itself.
             return
-        self.workers.ended.wait()
+        self.workers.join()
         delivery.join()
         self._restore_sigterm()
 

@@ -241,10 +241,11 @@ class BoundedProcessPoolExecutor(Executor):
             timeout=timeout,
             submit=None if own else self.submit,
         )
-        if buffersize is None:
-            core.add_map(run)
         results = MapIterator(run, self, core.begin_map)
         run.top_up()
+        if buffersize is None:
+            # Not before: a shutdown by another thread, or by a ``__del__``, would run it at the same time.
+            core.add_map(run)
         return results
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

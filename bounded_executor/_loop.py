@@ -44,10 +44,19 @@ class Loop(Generic[Owner]):
 
     def wake(self) -> None:
         """Have the thread take a turn; never blocks, callable from any thread."""
-        if self._is_open and not self._wake_pending:
+        if not self._wake_pending:
             self._wake_pending = True
-            # A full or closed socket means that it is awake, or has nothing to look at any more.
-            with contextlib.suppress(OSError):
+            self.wake_surely()
+
+    def wake_surely(self) -> None:
+        """Do what :meth:`wake` does, for one who is going to wait for what comes of it.
+
+        The collector may run a ``__del__`` in the middle of :meth:`wake`, which has said then that it
+        wakes the thread and not done so.
+        """
+        # A full or closed socket means that it is awake, or has nothing to look at any more.
+        with contextlib.suppress(OSError):
+            if self._is_open:
                 self._wake_out.send(b"\0")
 
     def note(self, action: Callable[[], None]) -> None:

@@ -94,6 +94,11 @@ class Workers:
         self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
         self._thread.start()
 
+    def join(self) -> None:
+        """Wait until all processes have ended; not for the thread itself to call."""
+        self._loop.wake_surely()
+        self.ended.wait()
+
     def is_current(self) -> bool:
         """Whether the caller is on the thread of this object."""
         return self._thread is threading.current_thread()

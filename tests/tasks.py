@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from multiprocessing.reduction import DupFd
@@ -546,3 +547,82 @@ def note_pid_after(path: str, go: str) -> None:
     note(path, "begun")
     await_file(go)
     note(path, os.getpid())
+
+
+# What no task should do.
+
+
+def leave_grandchild(go: str) -> int:
+    pid = os.fork()
+    if not pid:
+        await_file(go)
+        os._exit(0)
+    return pid
+
+
+def leave_grandchild_and_die(path: str) -> NoReturn:
+    pid = os.fork()
+    if not pid:
+        time.sleep(60)
+        os._exit(0)
+    note(path, pid)
+    kill_self()
+
+
+def sleep_for_ever() -> None:
+    time.sleep(1000)
+
+
+def ignore_all_signals() -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_IGN)
+        except (OSError, ValueError):
+            continue
+
+
+def close_standard_streams() -> None:
+    for fd in (0, 1, 2):
+        os.close(fd)
+
+
+def change_its_group() -> None:
+    os.setsid()
+
+
+def recurse() -> None:
+    recurse()
+
+
+def forbid_more_files() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+def change_directory_to_one_that_goes() -> None:
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
+
+
+def start_thread_that_raises() -> None:
+    threading.excepthook = lambda _: None
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def signal_group(number: int) -> NoReturn:
+    os.killpg(0, number)
+    time.sleep(60)
+    raise AssertionError("survived")
+
+
+def note_pid_and_stop(path: str) -> None:
+    note(path, os.getpid())
+    stop_self()
+
+
+def say_lines(number: int) -> int:
+    for _ in range(10_000):
+        print(f"line of {number}")
+    return number
