@@ -63,15 +63,14 @@ class Endings:
         self._futile_supervisors = 0
         self._witness: Child | None = None
 
-    def begin(self, board: Board | None) -> None:
-        """Get ready for the first process.
-
-        Args:
-            board: tells which task a process had begun; None where nothing does.
-        """
+    def use_board(self, board: Board | None) -> None:
+        """Take what tells which task a process had begun; None where nothing does."""
         self._board = board
-        # What is compared with later.
-        self._kills = KillCounter()
+
+    def count_kills(self) -> None:
+        """Read what out-of-memory kills are counted from, once, while the first process is starting."""
+        if self._kills is None:
+            self._kills = KillCounter()
 
     # Storms
 

@@ -89,7 +89,7 @@ class Workers:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
             self._governor = Governor(allowance, self._settings.max_workers)
         self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
-        self.endings.begin(self._session.open_board())
+        self.endings.use_board(self._session.open_board())
         self._loop.open()
         self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
         self._thread.start()
@@ -192,6 +192,7 @@ class Workers:
             self._stall.heard()
         try:
             self.starter.start(count)
+            self.endings.count_kills()
         except BaseException as error:
             self._break(f"no supervisor process could be started: {error}", error)
 

@@ -45,7 +45,7 @@ def test_the_error_tells_an_out_of_memory_kill() -> None:
     with cgroups.memory_group(128 * 2**20) as group:
         command = group.command(sys.executable, "-c", textwrap.dedent(code))
         done = subprocess.run(command, env=script_environment(), capture_output=True, text=True, timeout=60)
-        assert group.kills() == 1
+        assert group.kills() >= 1
     lines = done.stdout.splitlines()
     assert "SIGKILL" in lines[0]
     assert "out-of-memory kill in the memory control group" in lines[0]
