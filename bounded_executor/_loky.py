@@ -70,6 +70,14 @@ class Keeper:
         # registered runs first, and ours needs a loky that still works.
         self._started.wait()
 
+    def is_usable(self) -> bool:
+        """Return whether the process is there, as far as its end of the pipe tells."""
+        try:
+            # It never sends anything, so what there is to read is the end.
+            return self.error is None and not self._control.poll()
+        except OSError:
+            return False
+
     def start_supervisor(self) -> socket.socket:
         """Start a supervisor and return our end of its socket; a broken keeper's is at its end."""
         spare, self._spare = self._spare, None

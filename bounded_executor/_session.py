@@ -55,7 +55,7 @@ class Session:
 
     def start_supervisor(self) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made."""
-        if self.keeper is None or self.keeper.error is not None:
+        if self.keeper is None or not self.keeper.is_usable():
             self.drop_keeper()
             self.keeper = _loky.lease(self._settings.mp_context, self.forked, fresh=True)
             if self.keeper.error is not None:
