@@ -27,6 +27,7 @@ from ._params import Settings
 from ._session import Session
 from ._sigterm import Drain
 from ._workers import Workers
+from .stats import ExecutorStats
 
 __all__ = ["Core"]
 
@@ -113,6 +114,34 @@ class Core:
         self._drain()
         self.workers.kill(signal.SIGKILL)
         self._join()
+
+    def stats(self) -> ExecutorStats:
+        """Return the counters as they are now."""
+        counts = self.ledger.counts()
+        submitted, waiting, cancelled = self.dispatcher.counters()
+        workers = self.workers
+        return ExecutorStats(
+            queue_size=self.settings.queue_size,
+            queue_bytes=self.settings.queue_bytes,
+            held_bytes=counts.weight,
+            submitted=submitted,
+            unfinished=counts.held,
+            waiting=waiting,
+            undelivered=counts.undelivered,
+            succeeded=self.dispatcher.succeeded,
+            failed=self.dispatcher.failed,
+            cancelled=cancelled,
+            above_bound=counts.above_bound,
+            submit_wait_seconds=counts.wait_seconds,
+            children=workers.children,
+            children_started=workers.starter.children_started,
+            children_replaced=workers.children_replaced,
+            children_over_memory=workers.children_over_memory,
+            children_crashed=workers.endings.crashed,
+            supervisors_lost=workers.endings.supervisors_lost,
+            timed_out=workers.endings.timed_out,
+            retried=workers.endings.retried,
+        )
 
     def drain_on_sigterm(self) -> Drain:
         """Have SIGTERM end this executor gently; the main thread's to call."""

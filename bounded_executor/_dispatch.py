@@ -28,12 +28,12 @@ one thread at a time.
 from __future__ import annotations
 
 import threading
-from bisect import insort
 from collections import OrderedDict
 from collections.abc import Callable
 
 from ._delivery import Delivery
 from ._ledger import Ledger
+from ._parked import Parked
 from ._resting import Resting
 from ._work import Sink, Work
 
@@ -63,7 +63,7 @@ class Dispatcher:
         self._lock = threading.RLock()
         self._waiting: OrderedDict[int, Work] = OrderedDict()
         self._waiting_items = 0  # the parked ones included
-        self._parked: dict[Sink, list[Work]] = {}
+        self._parked = Parked()
         self._resting = Resting()
         self._claiming = False
         self._closed = False
@@ -146,9 +146,7 @@ class Dispatcher:
                 _, work = self._waiting.popitem(last=False)
                 if self._closed or work.error is not None or not work.sink.full(work):
                     return work
-                work.parked = True
-                # In the order of the items: what a worker left undone may come after what follows it.
-                insort(self._parked.setdefault(work.sink, []), work, key=_first)
+                self._parked.add(work)
             self.ledger.finish(work.count)
 
     def _unpark(self) -> Work | None:
@@ -156,20 +154,14 @@ class Dispatcher:
         if not self._parked and not self._claiming:
             return None
         with self._lock:
-            firsts = [parked[0] for parked in self._parked.values()]
+            firsts = self._parked.firsts()
         work = next((one for one in firsts if self._closed or not one.sink.full(one)), None)
         had = self.ledger.reclaim(0 if work is None else work.count)
         self._claiming = not had
         if work is None or not had:
             return None
         with self._lock:
-            parked = self._parked.get(work.sink)
-            gone = parked is None or parked[0] is not work
-            if parked is not None and not gone:
-                work.parked = False
-                del parked[0]
-                if not parked:
-                    del self._parked[work.sink]
+            gone = not self._parked.remove(work)
         if gone:
             # It was cancelled in between.
             self.ledger.finish(work.count)
@@ -254,7 +246,7 @@ class Dispatcher:
         """Discard all waiting work of one sink."""
         with self._lock:
             mine = [work for work in self._waiting.values() if work.sink is sink]
-            parked = self._parked.pop(sink, [])
+            parked = self._parked.take(sink)
             self._waiting_items -= sum(work.count for work in parked)
             resting = self._resting.take(sink)
         for work in mine:
@@ -304,11 +296,8 @@ class Dispatcher:
 
     def _clear(self) -> list[Work]:
         with self._lock:
-            works = list(self._waiting.values())
-            for parked in self._parked.values():
-                works += parked
+            works = [*self._waiting.values(), *self._parked.take()]
             self._waiting.clear()
-            self._parked.clear()
             self._waiting_items -= sum(work.count for work in works)
             works += self._resting.take()
         return works
@@ -345,7 +334,7 @@ class Dispatcher:
     @property
     def waiting_works(self) -> int:
         """Pieces of work that no worker has, and that will be started in any case."""
-        parked = sum(map(len, list(self._parked.values()))) if self._closed else 0
+        parked = len(self._parked) if self._closed else 0
         return len(self._waiting) + len(self._resting) + parked
 
     def next_due(self) -> float | None:
@@ -389,10 +378,6 @@ class Dispatcher:
         self.failed += 1
         self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
         work.sink.fail(work.first + index, error)
-
-
-def _first(work: Work) -> int:
-    return work.first
 
 
 def _nobody() -> None:

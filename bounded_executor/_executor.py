@@ -297,32 +297,7 @@ class BoundedProcessPoolExecutor(Executor):
 
     def stats(self) -> ExecutorStats:
         """Return the counters as they are now."""
-        core = self._core
-        counts = core.ledger.counts()
-        submitted, waiting, cancelled = core.dispatcher.counters()
-        workers = core.workers
-        return ExecutorStats(
-            queue_size=core.settings.queue_size,
-            queue_bytes=core.settings.queue_bytes,
-            held_bytes=counts.weight,
-            submitted=submitted,
-            unfinished=counts.held,
-            waiting=waiting,
-            undelivered=counts.undelivered,
-            succeeded=core.dispatcher.succeeded,
-            failed=core.dispatcher.failed,
-            cancelled=cancelled,
-            above_bound=counts.above_bound,
-            submit_wait_seconds=counts.wait_seconds,
-            children=workers.children,
-            children_started=workers.starter.children_started,
-            children_replaced=workers.children_replaced,
-            children_over_memory=workers.children_over_memory,
-            children_crashed=workers.endings.crashed,
-            supervisors_lost=workers.endings.supervisors_lost,
-            timed_out=workers.endings.timed_out,
-            retried=workers.endings.retried,
-        )
+        return self._core.stats()
 
     def __exit__(
         self,
