@@ -95,6 +95,10 @@ class Endings:
         self._witness = child
         return True
 
+    def watches_supervisors(self) -> bool:
+        """Return whether a new supervisor, the last one that is tried, is to be watched closely."""
+        return self._futile_supervisors == MAX_SUPERVISORS - 1
+
     def forget(self, child: Child) -> None:
         """Note that a process is gone, however it ended, or was never there."""
         if child is self._witness:
@@ -154,12 +158,13 @@ class Endings:
                 None,
             )
 
-    def supervisor_lost(self, asked_for: bool, left: list[tuple[Child, Work]]) -> bool:
+    def supervisor_lost(self, asked_for: bool, left: list[tuple[Child, Work]], words: str) -> bool:
         """Note that the supervisor has ended, and all of its children with it.
 
         Args:
             asked_for: it had said that it would.
             left: what its children leave behind.
+            words: the last that it wrote to standard error, where it was watched.
 
         Returns:
             Whether what it was started from may be at fault.
@@ -175,7 +180,12 @@ class Endings:
         if not asked_for and self._settings.on_crash == "break":
             self._break("the supervisor of the processes ended, and on_crash is 'break'", None)
         if self._futile_supervisors >= MAX_SUPERVISORS:
-            self._break(f"{self._futile_supervisors} supervisor processes in a row ended by themselves", None)
+            preload = f"; preload={self._settings.preload!r}" if self._settings.preload else ""
+            self._break(
+                f"{self._futile_supervisors} supervisor processes in a row ended before any worker process "
+                f"was ready{preload}{_say(words)}",
+                None,
+            )
         return self._futile_supervisors > 1
 
     def _lose(self, child: Child, work: Work) -> None:
@@ -236,11 +246,14 @@ class Endings:
 
     def _storm(self, how: str, child: Child) -> str:
         words = "" if child.report is None else child.report.words()
-        said = f". Its last words on standard error:\n{words}" if words else ", without a word"
         return (
             f"{self._stillborn} worker processes in a row ended before any had run a task, the last: "
-            f"{how}{said}"
+            f"{how}{_say(words)}"
         )
+
+
+def _say(words: str) -> str:
+    return f". The last words on standard error:\n{words}" if words else ", without a word"
 
 
 def describe(status: int) -> str:

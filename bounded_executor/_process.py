@@ -53,6 +53,7 @@ class Config(NamedTuple):
         max_memory_hard: bytes of data that a task may not go beyond.
         measure_memory: children tell how much memory they took.
         has_board: the first descriptor that comes along is that of the board.
+        watched: the next one is that of a file in which to record what the supervisor's own imports say.
     """
 
     environ: Mapping[str, str]
@@ -72,6 +73,7 @@ class Config(NamedTuple):
     max_memory_hard: int | None
     measure_memory: bool
     has_board: bool
+    watched: bool
 
     @classmethod
     def capture(cls, settings: Settings, *, forked: bool, initializer: bytes | None) -> Config:
@@ -97,6 +99,7 @@ class Config(NamedTuple):
             settings.max_memory_per_child,
             settings.max_memory_hard,
             settings.max_memory_total is not None,
+            False,
             False,
         )
 

@@ -23,8 +23,8 @@ STACK_BYTES = 1 << 16
 # What an error message shows of standard error.
 WORDS_CHARACTERS = 4000
 
-# Where a child calls the task; what is further out is the same for all.
-_OURS = os.path.join("bounded_executor", "_child.py")
+# Where user code is called from; what is further out is the same for all.
+_OURS = tuple(os.path.join("bounded_executor", name) for name in ("_child.py", "_supervisor.py"))
 
 
 class Report:
@@ -63,7 +63,7 @@ def _without_ours(text: str) -> str:
     lines = []
     ours = False
     for line in text.splitlines():
-        ours = line.startswith("  File ") and (ours or _OURS in line)
+        ours = line.startswith("  File ") and (ours or any(one in line for one in _OURS))
         if not ours:
             lines.append(line)
     return "\n".join(lines).strip()

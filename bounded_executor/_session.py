@@ -10,6 +10,7 @@ from typing import Any
 from . import _loky, _pickling, _process
 from ._board import CAN_SHARE, Board
 from ._params import Settings
+from ._report import Report
 from ._wire import Channel, Kind
 
 __all__ = ["Session"]
@@ -53,17 +54,24 @@ class Session:
         """Leave all imports to the children: a supervisor could not have forked after its own."""
         self._config = self._config._replace(share_imports=False, share_preload=False, first=())
 
-    def start_supervisor(self) -> Channel:
-        """Start a supervisor that looks like this process did when the executor was made."""
+    def start_supervisor(self, report: Report | None = None) -> Channel:
+        """Start a supervisor that looks like this process did when the executor was made.
+
+        Args:
+            report: where it leaves what its own imports write to standard error.
+        """
         if self.keeper is None or not self.keeper.is_usable():
             self.drop_keeper()
             self.keeper = _loky.lease(self._settings.mp_context, self.forked, fresh=True)
             if self.keeper.error is not None:
                 raise self.keeper.error
         channel = Channel(self.keeper.start_supervisor())
-        shared = [self.board.fd] if self.board is not None else []
-        fds = [os.dup(fd) for fd in shared + self._fds]
-        channel.send(Kind.CONFIG, body=pickle.dumps(self._config), fds=fds)
+        fds = [] if self.board is None else [os.dup(self.board.fd)]
+        if report is not None:
+            fds.append(report.share())
+        fds += [os.dup(fd) for fd in self._fds]
+        config = self._config._replace(watched=report is not None)
+        channel.send(Kind.CONFIG, body=pickle.dumps(config), fds=fds)
         return channel
 
     def drop_keeper(self) -> None:

@@ -73,7 +73,7 @@ class Starter:
         if self.next() is not None:
             return
         for _ in range(self._endings.may_start(count)):
-            self._supervision.start()
+            self._supervision.start(self._endings.watches_supervisors())
             self._start_one()
 
     def next(self) -> float | None:

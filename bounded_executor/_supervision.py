@@ -9,6 +9,7 @@ import logging
 import pickle
 
 from ._loop import Loop
+from ._report import Report
 from ._roster import Child
 from ._session import Session
 from ._wire import Channel, Kind, Order
@@ -32,15 +33,20 @@ class Supervision:
         self._channel: Channel | None = None
         self._shared: set[str] = set()
         self._resigned = False
+        self._report: Report | None = None
 
-    def start(self) -> None:
+    def start(self, watched: bool) -> None:
         """Have a supervisor, a new one if there is none.
+
+        Args:
+            watched: record what the imports of a new one write to standard error.
 
         Raises:
             BaseException: none could be started.
         """
         if self._channel is None:
-            self._channel = self._session.start_supervisor()
+            self._report = Report() if watched else None
+            self._channel = self._session.start_supervisor(self._report)
             self._loop.add(self._channel, None)
 
     def fork(self, child: Child, fds: list[int], watched: bool) -> None:
@@ -71,8 +77,12 @@ class Supervision:
         )
         self._resigned = resigns
 
-    def lose(self) -> bool:
-        """Forget a supervisor that has ended; returns whether it had said that it would."""
+    def lose(self) -> tuple[bool, str]:
+        """Forget a supervisor that has ended.
+
+        Returns:
+            Whether it had said that it would, and its last words, where it was watched.
+        """
         assert self._channel is not None
         self._loop.remove(self._channel)
         self._channel.close()
@@ -83,7 +93,16 @@ class Supervision:
         resigned, self._resigned = self._resigned, False
         if resigned:
             self._session.import_nothing()
-        return resigned
+        return resigned, self._take_words()
+
+    def _take_words(self) -> str:
+        report, self._report = self._report, None
+        if report is None:
+            return ""
+        try:
+            return report.words()
+        finally:
+            report.close()
 
     def end(self) -> None:
         """Have the supervisor end, and with it all children that there still are."""
@@ -91,6 +110,7 @@ class Supervision:
             self._loop.remove(self._channel)
             self._session.end_supervisor(self._channel)
             self._channel = None
+        self._take_words()
 
     def _tell(
         self, kind: int, ident: int = 0, index: int = 0, body: bytes = b"", fds: list[int] | None = None

@@ -24,7 +24,7 @@ from collections.abc import Iterable
 
 from . import _board, _child, _pickling, _process
 from ._family import Family
-from ._report import STACK_SIGNAL
+from ._report import STACK_SIGNAL, Recording
 from ._wire import Frame, Kind, Order, read_frame, write_frame
 
 __all__ = ["main"]
@@ -59,6 +59,7 @@ class _Supervisor:
         self._sock = sock
         self._config = config
         self._board = _board.open_board(fds.pop(0)) if config.has_board else None
+        self._report = fds.pop(0) if config.watched else None
         self._fds = _process.Descriptors(fds)
         self._family = Family(config.forked, sock)
         self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
@@ -69,7 +70,7 @@ class _Supervisor:
         """Serve until the parent closes the socket, then kill what is left."""
         # Collecting would write to pages that children share, and there is nothing to collect.
         gc.disable()
-        if self._import_ahead():
+        if self._import_watched():
             self._settle()
             self._serve()
         self._family.close()
@@ -77,6 +78,16 @@ class _Supervisor:
             _kill(pid, signal.SIGKILL)
         if self._trial is not None:
             _kill(self._trial[0], signal.SIGKILL)
+
+    def _import_watched(self) -> bool:
+        if self._report is None:
+            return self._import_ahead()
+        recording = Recording(self._report)
+        try:
+            return self._import_ahead()
+        finally:
+            recording.stop()
+            os.close(self._report)
 
     def _import_ahead(self) -> bool:
         """Import what every child will need; False when this process is not fit to fork after that."""

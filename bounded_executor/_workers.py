@@ -332,7 +332,7 @@ class Workers:
 
     def _lose_supervisor(self) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
-        asked_for = self._supervision.lose()
+        asked_for, words = self._supervision.lose()
         children = list(self._roster)
         # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
         await_ends([child.pid for child in children if child.pid is not None])
@@ -343,7 +343,7 @@ class Workers:
             work = self._roster.remove(child)
             if work is not None:
                 left.append((child, work))
-        if self.endings.supervisor_lost(asked_for, left):
+        if self.endings.supervisor_lost(asked_for, left, words):
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
         for child in children:

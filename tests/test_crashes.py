@@ -263,6 +263,20 @@ def test_processes_that_die_at_their_start_break_the_executor_and_leave_words(
     assert started < 10
 
 
+def test_a_preload_that_crashes_breaks_the_executor_and_leaves_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "crashing_module.py").write_text(
+        "import sys, ctypes\nprint('about to crash', file=sys.stderr, flush=True)\nctypes.string_at(0)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with BoundedProcessPoolExecutor(1, preload=("crashing_module",)) as ex:
+        error = ex.submit(tasks.give).exception(PATIENCE)
+    assert isinstance(error, BrokenProcessPool)
+    for words in ("crashing_module", "about to crash", "Segmentation fault", "crashing_module.py"):
+        assert words in str(error)
+
+
 def test_a_storm_that_passes_ends_nothing(tmp_path: Path) -> None:
     code = """
         import sys, tasks

@@ -149,13 +149,14 @@ def test_an_executor_dropped_without_shutdown_finishes_its_tasks_and_ends() -> N
     assert [future.result(PATIENCE) for future in futures] == [2 * number for number in range(20)]
 
 
+@pytest.mark.parametrize("options", ["", ", max_tasks_per_child=1"], ids=["plain", "recycling"])
 @pytest.mark.parametrize("explicit", ["", "ex.shutdown(wait=False)"])
-def test_the_interpreter_waits_for_pending_tasks(tmp_path: Path, explicit: str) -> None:
+def test_the_interpreter_waits_for_pending_tasks(tmp_path: Path, explicit: str, options: str) -> None:
     log = tmp_path / "log"
     code = f"""
         import sys, tasks
         from bounded_executor import BoundedProcessPoolExecutor
-        ex = BoundedProcessPoolExecutor(2, queue_size=60)
+        ex = BoundedProcessPoolExecutor(2, queue_size=60{options})
         for number in range(50):
             ex.submit(tasks.mark, sys.argv[1])
         {explicit}
@@ -230,6 +231,19 @@ def test_ctrl_c_ends_the_run_at_the_first_press(tmp_path: Path, wait: str) -> No
     assert err.rstrip().endswith("KeyboardInterrupt")
     assert err.count("Traceback") <= 2, err
     wait_until(lambda: not marked_processes("INTERRUPTED", mark))
+
+
+def test_an_interrupted_block_cancels_what_waits_and_kills_what_runs(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    with pytest.raises(KeyboardInterrupt), BoundedProcessPoolExecutor(2) as ex:
+        running = [ex.submit(gate.hold) for _ in range(2)]
+        waiting = [ex.submit(tasks.give) for _ in range(10)]
+        gate.wait_started(2)
+        raise KeyboardInterrupt
+    assert all(isinstance(future.exception(0), TerminatedWorkerError) for future in running)
+    assert all(future.cancelled() for future in waiting)
+    assert ex.stats().unfinished == 0
+    assert ex.stats().children == 0
 
 
 @pytest.mark.parametrize("options", ["", ", max_tasks_per_child=1"], ids=["plain", "recycling"])
