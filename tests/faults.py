@@ -105,3 +105,12 @@ def count_run(log: str, number: int, value: Any = None) -> Any:
     os.write(fd, b"%d\n" % number)
     os.close(fd)
     return number if value is None else value
+
+
+def work(log: str, number: int, seconds: float = 0.0, kind: str = "") -> tuple[int, int]:
+    """Note the run, take some time, and go wrong or return the number and the process's id."""
+    count_run(log, number)
+    time.sleep(seconds)
+    if kind:
+        happen(kind)
+    return number, os.getpid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import uuid
@@ -202,7 +203,7 @@ def test_while_the_executor_is_shut_down(
         scene.behind()
         end: Callable[[], Any] = ex.shutdown
         if place == "end of block":
-            end = lambda: ex.__exit__(None, None, None)  # noqa: E731
+            end = functools.partial(ex.__exit__, None, None, None)
         ender = threading.Thread(target=end)
         ender.start()
         wait_until(lambda: refuses(ex), "the shutdown")
