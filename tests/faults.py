@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import faulthandler
 import os
 import sys
 import time
@@ -49,6 +50,8 @@ def happen(kind: str, group: str = "") -> NoReturn:
     if kind == KILL:
         tasks.kill_self()
     if kind == CRASH:
+        # Its report of where that was would only fill the screen.
+        faulthandler.disable()
         ctypes.string_at(0)
     if kind == NO_MEMORY:
         Path(group, "cgroup.procs").write_text(str(os.getpid()))

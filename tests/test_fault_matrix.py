@@ -19,8 +19,13 @@ from faults import DEATHS, EXIT, HANG, KINDS, NO_MEMORY, RAISE
 from helpers import PATIENCE, Gate, assert_all_free, marked_processes, start_script, wait_until
 from scenes import AFTER_SHUTDOWN, LOADS, PRODUCERS, TIMEOUT, Scene
 
-import bounded_executor
-from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, QueueFull, TerminatedWorkerError
+from bounded_executor import (
+    BoundedProcessPoolExecutor,
+    BrokenProcessPool,
+    QueueFull,
+    TaskTimeout,
+    TerminatedWorkerError,
+)
 
 IN_TASK = ("unpickle call", "running", "pickle result", "last task", "leaving")
 IN_PARENT = ("pickle call", "unpickle result")
@@ -61,7 +66,7 @@ def expected(kind: str, place: str) -> type[BaseException] | str:
     if place in IN_PARENT and kind == HANG:
         return "late"
     if kind == HANG:
-        return bounded_executor.TaskTimeout
+        return TaskTimeout
     if kind in DEATHS:
         return TerminatedWorkerError
     return {RAISE: faults.Fault, EXIT: SystemExit}[kind]
@@ -74,6 +79,8 @@ def check_outcome(future: Future[Any], kind: str, place: str) -> None:
         return
     error = future.exception(PATIENCE)
     assert type(error) is what, repr(error)
+    if isinstance(error, TaskTimeout):
+        assert "in happen" in error.stack
     if what is TerminatedWorkerError:
         assert DEATHS[kind][1] in str(error)
 
@@ -81,7 +88,7 @@ def check_outcome(future: Future[Any], kind: str, place: str) -> None:
 def check_counters(ex: BoundedProcessPoolExecutor, kind: str, place: str) -> None:
     what = expected(kind, place)
     assert ex.stats().children_crashed == (what is TerminatedWorkerError)
-    assert getattr(ex.stats(), "timed_out", 0) == (kind == HANG and not isinstance(what, str))
+    assert ex.stats().timed_out == (kind == HANG and not isinstance(what, str))
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ class Injector(threading.Thread):
 
     def run(self) -> None:
         next_at = TASKS_BETWEEN
-        while not self._stop_now.wait(self._draw.uniform(0.0, 0.3)):
+        while not self._stop_now.wait(self._draw.uniform(0.0, 0.15)):
             stats = self._ex.stats()
             if stats.succeeded + stats.failed < next_at:
                 continue
