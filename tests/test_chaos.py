@@ -269,12 +269,12 @@ def profile(examples: int, events: int, *, fixed: bool) -> Callable[[Any], Any]:
     return decorate
 
 
-@profile(40, 40, fixed=True)
+@profile(20, 40, fixed=True)
 def test_chaos(events: Any, seed: int, workers: int, limit: int | None, how: str) -> None:
     run(events, seed, workers, limit, how)
 
 
 @pytest.mark.slow
-@profile(400, 120, fixed=False)
+@profile(200, 120, fixed=False)
 def test_long_chaos(events: Any, seed: int, workers: int, limit: int | None, how: str) -> None:
     run(events, seed, workers, limit, how)
