@@ -25,8 +25,6 @@ from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, Queu
 RETRIES = 10
 # So many processes that end one after the other before any is ready break an executor.
 STILLBORN = 3
-# A supervisor that is asked of a keeper whose death nobody has noticed yet counts as one that ended.
-RISKS = {"children": 1, "supervisors": 1, "keepers": 2}
 
 ROLES = ("children", "children", "supervisors", "keepers")
 counts = st.integers(1, 25)
@@ -134,7 +132,7 @@ class Chaos:
         if victim is None or not tree.kill(victim, stop_first=stop_first):
             return
         self.kills[role] += 1
-        self.risk += RISKS[role]
+        self.risk += 1
         self.most_risk = max(self.most_risk, self.risk)
         if settle:
             before = set(tree.look().children)
