@@ -221,6 +221,8 @@ class Core:
                     if not self._unbegun:
                         return error
                     run = self._unbegun.pop()
+                    # Now: whoever begins it from here on finds that it is not his to feed.
+                    run.hand_over()
                 error = run.run_on() or error
                 if not run.dropped:
                     _log.info(

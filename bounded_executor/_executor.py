@@ -25,7 +25,8 @@ from typing import Any, Literal
 from . import _loky, _pickling
 from ._admission import must_not_block
 from ._core import Core
-from ._map import MapIterator, MapRun
+from ._map import MapRun
+from ._map_iterator import MapIterator
 from ._params import Settings, check_count, check_seconds
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work

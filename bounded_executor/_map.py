@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -31,7 +32,7 @@ from ._results import Outcome, Results
 from ._work import Work
 from .errors import QueueFull, SubmitTimeout
 
-__all__ = ["MapIterator", "MapRun"]
+__all__ = ["MapRun"]
 
 _log = logging.getLogger("bounded_executor")
 
@@ -95,6 +96,9 @@ class MapRun:
         self._pending: deque[tuple[int, bytes]] = deque()  # pulled, and not submitted yet
         self._results = Results(dispatcher.ledger, unordered)
         self._run_on = False
+        # Set where nobody but the consumer's thread pulls inputs: before and after `run_on`.
+        self._consumer_feeds = threading.Event()
+        self._consumer_feeds.set()
         self._input_failed = False
         try:
             self._body = _pickling.dump_call(fn, fn)
@@ -129,6 +133,8 @@ class MapRun:
         if self.finished:
             raise StopIteration
         try:
+            if not self._consumer_feeds.wait(self._seconds_left()):
+                raise self._timed_out()
             self.top_up()
             if self._pulled == self._yielded:
                 if self._error is not None:
@@ -165,17 +171,27 @@ class MapRun:
             if self._pending:
                 return
 
+    def hand_over(self) -> None:
+        """Leave the inputs to :meth:`run_on`, which is to follow; nobody may be feeding the map now."""
+        self._run_on = True
+        self._consumer_feeds.clear()
+
     def run_on(self) -> BaseException | None:
         """Submit all remaining inputs, for a map that nobody began; return the inputs' error."""
-        self._run_on = True
-        self._results.make_weightless()
-        self._submit_call = None
-        self._dispatcher.wake()
-        while (self._inputs is not None or self._pending) and not self._dispatcher.broken:
-            if not self._pending:
-                self._pull(self._chunk())
-            self._submit_pending(block=True)
-        return self._error if self._input_failed else None
+        try:
+            self._results.make_weightless()
+            self._submit_call = None
+            self._dispatcher.wake()
+            while (self._inputs is not None or self._pending) and not self._dispatcher.broken:
+                if self.finished:
+                    self._end_input(None)
+                    break
+                if not self._pending:
+                    self._pull(self._chunk())
+                self._submit_pending(block=True)
+            return self._error if self._input_failed else None
+        finally:
+            self._consumer_feeds.set()
 
     def kept_bytes(self) -> int:
         """Return the bytes of the results that arrived so far, none of which has been fetched."""
@@ -184,7 +200,8 @@ class MapRun:
     def cancel(self) -> None:
         """Cancel what has not started, and let go of everything."""
         self.finished = True
-        self._end_input(None)
+        if self._consumer_feeds.is_set():
+            self._end_input(None)
         self._dispatcher.discard_sink(self)
         for future in list(self._futures.values()):
             future.cancel()
@@ -199,6 +216,9 @@ class MapRun:
     def dropped(self) -> bool:
         """Whether nobody will fetch any more results."""
         return self._results.closed
+
+    def _seconds_left(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - monotonic())
 
     def _timed_out(self) -> Exception:
         # concurrent.futures' own class is this one only since Python 3.11.
@@ -309,7 +329,7 @@ class MapRun:
     def _acquire(self, sizes: list[int], block: bool) -> int:
         ledger = self._dispatcher.ledger
         force = block and not ledger.free(sizes[0]) and must_not_block(_caller()) is not None
-        left = None if self._deadline is None or self._run_on else max(0.0, self._deadline - monotonic())
+        left = None if self._run_on else self._seconds_left()
         try:
             return ledger.acquire(
                 len(sizes), sizes=sizes, block=block, timeout=left, force=force, after_close=self._run_on
@@ -341,39 +361,3 @@ def _caller() -> Any:
     while frame is not None and frame.f_globals.get("__package__") == here["__package__"]:
         frame = frame.f_back  # type: ignore[assignment]
     return frame
-
-
-class MapIterator(Iterator[Any]):
-    """The results of a ``map`` call; one thread at a time may use it.
-
-    Closing or dropping one that has begun cancels what has not started. One that has not begun
-    is run to its end by the executor's shutdown, see ``BoundedProcessPoolExecutor.map``.
-    """
-
-    def __init__(self, run: MapRun, executor: object, on_begin: Callable[[MapRun], None]) -> None:
-        self._run = run
-        # Held until the end, so that an executor which only the iterator needs is not collected.
-        self._executor: object | None = executor
-        self._on_begin = on_begin
-
-    def __next__(self) -> Any:
-        run = self._run
-        if not run.begun:
-            self._on_begin(run)
-        try:
-            return run.advance()
-        finally:
-            if run.finished:
-                self._executor = None
-
-    def close(self) -> None:
-        """Cancel what has not started and drop what was not fetched; later calls do nothing."""
-        self._on_begin(self._run)
-        self._run.begun = True
-        self._run.cancel()
-        self._executor = None
-
-    def __del__(self) -> None:
-        run = getattr(self, "_run", None)
-        if run is not None and not run.finished:
-            run.drop()

@@ -32,16 +32,7 @@ class HeldInputs:
 MAKING, FETCHING, SHUTDOWN = "making", "fetching", "shutdown"
 
 
-@pytest.mark.parametrize(
-    "first",
-    [
-        MAKING,
-        FETCHING,
-        pytest.param(
-            SHUTDOWN, marks=pytest.mark.xfail(reason="both pull inputs and submit at once", strict=True)
-        ),
-    ],
-)
+@pytest.mark.parametrize("first", [MAKING, FETCHING, SHUTDOWN])
 def test_a_shutdown_and_a_caller_do_not_both_feed_a_map(tmp_path: Path, first: str) -> None:
     log = str(tmp_path / "runs")
     inputs = HeldInputs()

@@ -1,0 +1,46 @@
+"""What a ``map`` call returns: the user's hold on a map, which goes on without it where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ._map import MapRun
+
+__all__ = ["MapIterator"]
+
+
+class MapIterator(Iterator[Any]):
+    """The results of a ``map`` call; one thread at a time may use it.
+
+    Closing or dropping one that has begun cancels what has not started. One that has not begun
+    is run to its end by the executor's shutdown, see ``BoundedProcessPoolExecutor.map``.
+    """
+
+    def __init__(self, run: MapRun, executor: object, on_begin: Callable[[MapRun], None]) -> None:
+        self._run = run
+        # Held until the end, so that an executor which only the iterator needs is not collected.
+        self._executor: object | None = executor
+        self._on_begin = on_begin
+
+    def __next__(self) -> Any:
+        run = self._run
+        if not run.begun:
+            self._on_begin(run)
+        try:
+            return run.advance()
+        finally:
+            if run.finished:
+                self._executor = None
+
+    def close(self) -> None:
+        """Cancel what has not started and drop what was not fetched; later calls do nothing."""
+        self._on_begin(self._run)
+        self._run.begun = True
+        self._run.cancel()
+        self._executor = None
+
+    def __del__(self) -> None:
+        run = getattr(self, "_run", None)
+        if run is not None and not run.finished:
+            run.drop()
