@@ -167,7 +167,7 @@ class Core:
 
     def _close_abandoned(self) -> None:
         with self._lock:
-            waits_for_exit = bool(self._unbegun)
+            waits_for_exit = not all(run.submitted for run in self._unbegun)
         if not waits_for_exit:
             self.dispatcher.close()
             self.dispatcher.drain()

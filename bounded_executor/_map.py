@@ -213,6 +213,11 @@ class MapRun:
         self.note(self.cancel if self.begun else self._results.close)
 
     @property
+    def submitted(self) -> bool:
+        """Whether no inputs are left that would have to be pulled or submitted."""
+        return self._inputs is None and not self._pending
+
+    @property
     def dropped(self) -> bool:
         """Whether nobody will fetch any more results."""
         return self._results.closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from ._map import MapRun
@@ -44,3 +45,7 @@ class MapIterator(Iterator[Any]):
         run = getattr(self, "_run", None)
         if run is not None and not run.finished:
             run.drop()
+            if run.submitted:
+                # The executor's shutdown has nothing left to do for it; an executor that lives long
+                # must not remember every map whose results nobody wanted.
+                run.note(partial(self._on_begin, run))

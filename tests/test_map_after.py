@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tasks
-from helpers import Counted, broken_input, run_script
+from helpers import Counted, broken_input, run_script, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor
 
@@ -45,6 +45,15 @@ def test_a_map_thrown_away_is_run_for_its_effects(tmp_path: Path, explicit: bool
             ex.shutdown(wait=True)
             assert tasks.marks(log) == 200
     assert tasks.marks(log) == 200
+
+
+def test_a_map_thrown_away_is_not_remembered() -> None:
+    with BoundedProcessPoolExecutor(2) as ex:
+        for _ in range(20):
+            ex.map(tasks.double, range(3))
+        gc.collect()
+        assert ex.submit(tasks.double, 1).result() == 2
+        wait_until(lambda: not any(type(one).__name__ == "MapRun" for one in gc.get_objects()))
 
 
 def test_a_map_thrown_away_is_run_before_the_interpreter_ends(tmp_path: Path) -> None:

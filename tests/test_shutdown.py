@@ -149,6 +149,16 @@ def test_an_executor_dropped_without_shutdown_finishes_its_tasks_and_ends() -> N
     assert [future.result(PATIENCE) for future in futures] == [2 * number for number in range(20)]
 
 
+def test_an_executor_dropped_with_a_map_that_nobody_began_ends_too(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    ex = BoundedProcessPoolExecutor(2, idle_timeout=0)
+    ex.map(tasks.mark, [log] * 20)
+    del ex
+    gc.collect()
+    # That nothing is left behind is what every test here is checked for.
+    wait_until(lambda: tasks.marks(log) == 20)
+
+
 @pytest.mark.parametrize("options", ["", ", max_tasks_per_child=1"], ids=["plain", "recycling"])
 @pytest.mark.parametrize("explicit", ["", "ex.shutdown(wait=False)"])
 def test_the_interpreter_waits_for_pending_tasks(tmp_path: Path, explicit: str, options: str) -> None:
