@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from . import _loky
@@ -27,6 +28,7 @@ from ._params import Settings
 from ._session import Session
 from ._sigterm import Drain
 from ._workers import Workers
+from .errors import BrokenProcessPool
 from .stats import ExecutorStats
 
 __all__ = ["Core"]
@@ -69,8 +71,16 @@ class Core:
         with self._starting:
             if self._started:
                 return
-            self.workers.start(modules)
-            self.dispatcher.delivery.start()
+            try:
+                self.dispatcher.delivery.start()
+                self.workers.start(modules)
+            except BaseException as error:
+                # No thread or no descriptor can be had, as at the interpreter's end.
+                self.dispatcher.delivery.stop()
+                self.dispatcher.break_(partial(_not_started, error))
+                if not isinstance(error, Exception):
+                    raise
+                raise _not_started(error) from error
             _loky.register_exit(_at_exit)
             _running.add(self)
             self._started = True
@@ -234,6 +244,12 @@ class Core:
             with self._lock:
                 self._map_runner = None
             self._maps_done.set()
+
+
+def _not_started(cause: BaseException) -> BaseException:
+    error = BrokenProcessPool(f"the executor could not be started: {cause!r}")
+    error.__cause__ = cause
+    return error
 
 
 def _at_exit() -> None:

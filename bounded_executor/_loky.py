@@ -65,7 +65,14 @@ class Keeper:
         self._thread = threading.Thread(target=self._own, name="bounded-keeper", daemon=True)
         with _lock:
             _alive.add(self)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            with _lock:
+                _alive.discard(self)
+            self._control.close()
+            self._theirs.close()
+            raise
         # loky must have registered its exit hook before we register ours: the last one
         # registered runs first, and ours needs a loky that still works.
         self._started.wait()

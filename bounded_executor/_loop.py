@@ -109,6 +109,7 @@ class Loop(Generic[Owner]):
         """Close what is waited by; the channels are their owners' to close."""
         self._is_closed = True
         self._notes.clear()
-        self._selector.close()
-        self._wake_in.close()
-        self._wake_out.close()
+        if self._is_open:
+            self._selector.close()
+            self._wake_in.close()
+            self._wake_out.close()

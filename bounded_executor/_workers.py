@@ -88,11 +88,16 @@ class Workers:
         if total is not None:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
             self._governor = Governor(allowance, self._settings.max_workers)
-        self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
-        self.endings.use_board(self._session.open_board())
-        self._loop.open()
-        self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
-        self._thread.start()
+        try:
+            self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
+            self.endings.use_board(self._session.open_board())
+            self._loop.open()
+            self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
+            self._thread.start()
+        except BaseException:
+            self._loop.close()
+            self._session.close()
+            raise
 
     def join(self) -> None:
         """Wait until all processes have ended; not for the thread itself to call."""
