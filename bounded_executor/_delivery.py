@@ -73,8 +73,11 @@ class Delivery:
 
     def join(self) -> None:
         """Wait for the end of the thread; not for its own callbacks to call."""
-        if self._thread is not None:
-            self._thread.join()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+            # The collector may come late to an executor that has ended; its threads go now.
+            self._thread = None
 
     def _run(self) -> None:
         _local.delivering = True

@@ -103,6 +103,11 @@ class Workers:
         """Wait until all processes have ended; not for the thread itself to call."""
         self._loop.wake_surely()
         self.ended.wait()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+            # The collector may come late to an executor that has ended; its thread goes now.
+            self._thread = None
 
     def is_current(self) -> bool:
         """Whether the caller is on the thread of this object."""
