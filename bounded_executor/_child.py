@@ -104,6 +104,9 @@ class _Runner:
             frame = read_frame(self._sock)
             if frame is None:
                 return
+            if self._recording is not None:
+                self._recording = None
+                self._write(Kind.BEGUN)
             if frame.kind == Kind.CALL:
                 self._call(frame.ident, frame.body)
             else:

@@ -103,8 +103,6 @@ class Dispatcher:
             limit: items that the worker may run; longer work is split and its rest stays first.
             beside: pieces of work that run already.
         """
-        if self._resting:
-            self._rouse()
         while True:
             work = self._next()
             if work is None:
@@ -126,12 +124,6 @@ class Dispatcher:
     def runs_alone(self, work: Work) -> bool:
         """Return whether nothing else may run beside this work."""
         return work.losses >= SUSPECT_LOSSES
-
-    def _rouse(self) -> None:
-        with self._lock:
-            for work in reversed(self._resting.due()):
-                self._put_first(work)
-                self._waiting_items += work.count
 
     def _next(self) -> Work | None:
         """Take the first work out of the queue that may be started now."""
@@ -337,9 +329,19 @@ class Dispatcher:
         parked = len(self._parked) if self._closed else 0
         return len(self._waiting) + len(self._resting) + parked
 
-    def next_due(self) -> float | None:
-        """Return when the next piece of work has rested, on the clock of ``time.monotonic``."""
-        return self._resting.next()
+    def rouse(self) -> float | None:
+        """Let work that has rested wait at the front again.
+
+        Returns:
+            When to call this again, on the clock of ``time.monotonic``; None: nothing rests.
+        """
+        if not self._resting:
+            return None
+        with self._lock:
+            for work in reversed(self._resting.due()):
+                self._put_first(work)
+                self._waiting_items += work.count
+            return self._resting.next()
 
     @property
     def parking(self) -> bool:

@@ -78,8 +78,8 @@ class Endings:
         """Note that a process is through with its initializer."""
         self._futile_supervisors = 0
 
-    def finished(self) -> None:
-        """Note that a process has brought an outcome."""
+    def proved_useful(self) -> None:
+        """Note that a process has begun a task, or brought an outcome: if there was a storm, it is over."""
         self._stillborn = 0
 
     def may_start(self, count: int) -> int:

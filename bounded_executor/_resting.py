@@ -33,9 +33,7 @@ class Resting:
 
     def next(self) -> float | None:
         """Return when the next is due, on the clock of ``time.monotonic``; None where there is none."""
-        # One look at the list: another thread may empty it.
-        first = self._heap[:1]
-        return first[0][0] if first else None
+        return self._heap[0][0] if self._heap else None
 
     def take(self, sink: Sink | None = None) -> list[Work]:
         """Take out all, or all of one sink."""

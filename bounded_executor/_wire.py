@@ -45,6 +45,7 @@ class Kind:
     UNFIT = 15  # before READY; body: why no task could run within the memory limits
     PEAK = 16  # before an outcome; ident: the most bytes that were ever resident
     LEAVING = 17  # before an outcome; nothing is run after that one, because of the memory taken
+    BEGUN = 18  # from a child that is watched, once: it has begun a task
     # parent -> supervisor
     CONFIG = 20  # body: pickle of _process.Config; descriptors that it refers to come along
     FORK = 21  # ident: child; body: pickle of Order; its end of its socket and its report come along

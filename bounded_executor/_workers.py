@@ -74,6 +74,7 @@ class Workers:
         self._any_ready = False
         self._governor: Governor | None = None
         self._held_back = False
+        self._next_rested: float | None = None
         self._quit = False
         self._thread: threading.Thread | None = None
 
@@ -158,6 +159,7 @@ class Workers:
         dispatcher = self._dispatcher
         roster = self._roster
         self._held_back = False
+        self._next_rested = dispatcher.rouse()
         while (child := roster.take_idle()) is not None:
             work = None
             if dispatcher.waiting and not self._may_run_one_more():
@@ -234,6 +236,8 @@ class Workers:
                 self._governor.learn(frame.ident - child.idle_bytes)
         elif frame.kind == Kind.LEAVING:
             self._roster.leave(child)
+        elif frame.kind == Kind.BEGUN:
+            self.endings.proved_useful()
         elif frame.kind == Kind.READY:
             self.endings.ready()
             self._any_ready = True
@@ -252,7 +256,7 @@ class Workers:
 
     def _heard_of(self, child: Child) -> None:
         child.has_finished = True
-        self.endings.finished()
+        self.endings.proved_useful()
         self._stall.heard()
         # If it has a next item, that has begun.
         child.since = monotonic()
@@ -282,7 +286,7 @@ class Workers:
     def _patience(self) -> float | None:
         dues = (
             self._lateness.next(),
-            self._dispatcher.next_due(),
+            self._next_rested,
             self._stall.next(),
             self.starter.next(),
         )

@@ -12,6 +12,7 @@ import faulthandler
 import gc
 import multiprocessing
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -124,7 +125,13 @@ def _descriptors() -> dict[int, str]:
 
 def _segments() -> set[str]:
     kinds = ("psm_", "loky-", "sem.")
-    return {name for name in os.listdir("/dev/shm") if name.startswith(kinds)}
+    return {name for name in os.listdir("/dev/shm") if name.startswith(kinds) and not _is_of_another(name)}
+
+
+def _is_of_another(segment: str) -> bool:
+    """Whether loky has made it in a process that lives and is not this one, such as another run's."""
+    made_by = re.match(r"(?:sem\.)?loky-(\d+)-", segment)
+    return made_by is not None and int(made_by[1]) != os.getpid() and os.path.exists(f"/proc/{made_by[1]}")
 
 
 def _used_by_others(segment: str, mine: set[int]) -> bool:

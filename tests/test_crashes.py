@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import cgroups
@@ -122,6 +123,21 @@ def test_a_task_keeps_its_slot_while_it_rests(tmp_path: Path) -> None:
         gate.wait_started(1)
         gate.open()
         assert future.result(PATIENCE) == "held"
+
+
+def test_a_task_that_has_rested_and_finds_no_worker_free_costs_no_processor_time(tmp_path: Path) -> None:
+    log = str(tmp_path / "log")
+    with BoundedProcessPoolExecutor(1, task_retries=1) as ex, Gate(tmp_path) as gate:
+        again = ex.submit(tasks.die_until, log, 1, "again")
+        other = ex.submit(gate.hold)
+        gate.wait_started(1)
+        # Longer than any first rest.
+        began = time.process_time(), time.monotonic()
+        time.sleep(0.5)
+        assert time.process_time() - began[0] < 0.3 * (time.monotonic() - began[1])
+        gate.open()
+        assert again.result(PATIENCE) == "again"
+        other.result(PATIENCE)
 
 
 @pytest.mark.parametrize("how", ["cancel", "kill", "wait"])
@@ -292,6 +308,20 @@ def test_a_storm_that_passes_ends_nothing(tmp_path: Path) -> None:
     assert (process.returncode, out) == (0, "3\n")
     # What was recorded of the one that was watched is printed as well.
     assert err == "starting\n" * tasks.marks(log)
+
+
+def test_after_a_storm_all_workers_are_there_again(tmp_path: Path) -> None:
+    """As soon as a task has begun: it may last for hours."""
+    log = str(tmp_path / "log")
+    with (
+        BoundedProcessPoolExecutor(3, initializer=tasks.say_and_die_until, initargs=(log, 3)) as ex,
+        Gate(tmp_path) as gate,
+    ):
+        held = [ex.submit(gate.hold) for _ in range(3)]
+        gate.wait_started(3)
+        gate.open()
+        for future in held:
+            future.result(PATIENCE)
 
 
 def test_retries_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -207,6 +207,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(limit=st.none() | st.integers(1, 4))
     def take(self, limit: int | None) -> None:
+        assert self.dispatcher.rouse() is None
         work = self.dispatcher.take(limit, beside=len(self.running))
         items = self._next_items()
         if items is not None and self.running and self.losses.get(items[0], 0) >= 2:
@@ -400,6 +401,7 @@ class Machine(RuleBasedStateMachine):
                 while one.items:
                     self.dispatcher.outcome(one.work, one.work.done, True, 0.0, b"")
                     one.items.pop()
+            self.dispatcher.rouse()
             work = self.dispatcher.take()
             if work is None:
                 break
