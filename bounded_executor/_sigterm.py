@@ -41,7 +41,8 @@ class Drain:
     def restore(self) -> None:
         """Put back the handler that was there before, if ours is the one in place and may be moved."""
         ours = signal.getsignal(signal.SIGTERM) == self._handle
-        if ours and threading.current_thread() is threading.main_thread():
+        # None is one that was not set from Python, and cannot be from here.
+        if ours and self._before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
