@@ -185,9 +185,7 @@ class Dispatcher:
             return
         if work.items is None:
             work.error = error
-            rest = work
-        else:
-            rest = work.rest(start)
+        rest = work.rest(start) if start else work
         with self._lock:
             make = self._error
             cancelling = self._cancelling

@@ -223,6 +223,7 @@ class Machine(RuleBasedStateMachine):
         number, first = items[0]
         assert work.sink is self.sinks[number], "first come, first served"
         assert (work.first, work.count) == (first, len(items))
+        assert work.losses == self.losses.get(items[0], 0)
         if number in self.futures:
             assert self.futures[number].running()
             assert not self.futures[number].cancel()
