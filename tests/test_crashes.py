@@ -11,6 +11,7 @@ import textwrap
 import time
 from pathlib import Path
 
+import bad_tasks
 import cgroups
 import pytest
 import tasks
@@ -25,8 +26,8 @@ def test_the_error_names_function_process_end_and_memory(tmp_path: Path) -> None
     log = str(tmp_path / "log")
     size = 50 * 2**20
     with BoundedProcessPoolExecutor(1) as ex:
-        text = str(ex.submit(tasks.note_take_memory_and_die, log, size).exception(PATIENCE))
-    assert "tasks.note_take_memory_and_die was not finished" in text
+        text = str(ex.submit(bad_tasks.note_take_memory_and_die, log, size).exception(PATIENCE))
+    assert "bad_tasks.note_take_memory_and_die was not finished" in text
     assert f"process {tasks.notes(log)[0]} was killed by SIGKILL" in text
     taken = int(text.partition("taken ")[2].split()[0])
     assert size < taken < 4 * size
@@ -58,9 +59,9 @@ def test_the_error_tells_an_out_of_memory_kill() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ((tasks.abort,), "SIGABRT"),
-        ((tasks.segfault,), "SIGSEGV"),
-        ((tasks.close_everything,), "had closed its connection"),
+        ((bad_tasks.abort,), "SIGABRT"),
+        ((bad_tasks.segfault,), "SIGSEGV"),
+        ((bad_tasks.close_everything,), "had closed its connection"),
     ],
 )
 def test_each_way_of_dying_is_named(call: tuple[object, ...], words: str) -> None:
@@ -77,7 +78,7 @@ def test_each_way_of_dying_is_named(call: tuple[object, ...], words: str) -> Non
 def test_a_task_whose_process_died_is_run_again(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(2, task_retries=2) as ex:
-        assert ex.submit(tasks.die_until, log, 2, "third time").result(PATIENCE) == "third time"
+        assert ex.submit(bad_tasks.die_until, log, 2, "third time").result(PATIENCE) == "third time"
         assert tasks.marks(log) == 3
         assert ex.stats().retried == 2
         assert ex.stats().failed == 0
@@ -87,7 +88,7 @@ def test_a_task_whose_process_died_is_run_again(tmp_path: Path) -> None:
 def test_the_last_error_counts_the_tries(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(2, task_retries=2) as ex:
-        error = ex.submit(tasks.die_until, log, 99, None).exception(PATIENCE)
+        error = ex.submit(bad_tasks.die_until, log, 99, None).exception(PATIENCE)
         assert isinstance(error, TerminatedWorkerError)
         assert "try 3 of 3" in str(error)
         assert tasks.marks(log) == 3
@@ -97,7 +98,7 @@ def test_the_last_error_counts_the_tries(tmp_path: Path) -> None:
 def test_what_a_task_raises_is_not_tried_again(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1, task_retries=5) as ex:
-        assert isinstance(ex.submit(tasks.mark_and_fail, log).exception(PATIENCE), ValueError)
+        assert isinstance(ex.submit(bad_tasks.mark_and_fail, log).exception(PATIENCE), ValueError)
         assert tasks.marks(log) == 1
         assert ex.stats().retried == 0
 
@@ -106,7 +107,7 @@ def test_what_a_task_raises_is_not_tried_again(tmp_path: Path) -> None:
 def test_an_item_of_a_chunk_is_run_again_alone(tmp_path: Path, bad: int) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1, task_retries=1) as ex:
-        results = ex.map(tasks.die_once_at, [log] * 10, range(10), [bad] * 10, chunksize=10)
+        results = ex.map(bad_tasks.die_once_at, [log] * 10, range(10), [bad] * 10, chunksize=10)
         assert list(results) == list(range(10))
         ran = tasks.notes(log)
         assert sorted(map(int, ran)) == sorted([*range(10), bad])
@@ -116,7 +117,7 @@ def test_an_item_of_a_chunk_is_run_again_alone(tmp_path: Path, bad: int) -> None
 def test_a_task_keeps_its_slot_while_it_rests(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1, queue_size=1, task_retries=1) as ex, Gate(tmp_path) as gate:
-        future = ex.submit(tasks.die_until_then_hold, log, 1, gate)
+        future = ex.submit(bad_tasks.die_until_then_hold, log, 1, gate)
         wait_until(lambda: ex.stats().retried == 1, "the first try has ended")
         assert ex.stats().unfinished == 1
         assert not future.cancel()
@@ -128,7 +129,7 @@ def test_a_task_keeps_its_slot_while_it_rests(tmp_path: Path) -> None:
 def test_a_task_that_has_rested_and_finds_no_worker_free_costs_no_processor_time(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1, task_retries=1) as ex, Gate(tmp_path) as gate:
-        again = ex.submit(tasks.die_until, log, 1, "again")
+        again = ex.submit(bad_tasks.die_until, log, 1, "again")
         other = ex.submit(gate.hold)
         gate.wait_started(1)
         # Longer than any first rest.
@@ -144,7 +145,7 @@ def test_a_task_that_has_rested_and_finds_no_worker_free_costs_no_processor_time
 def test_shutdown_while_a_task_rests(tmp_path: Path, how: str) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1, task_retries=30) as ex:
-        future = ex.submit(tasks.die_until, log, 4, "done")
+        future = ex.submit(bad_tasks.die_until, log, 4, "done")
         wait_until(lambda: ex.stats().retried >= 3, "it rests for longer")
         if how == "cancel":
             ex.shutdown(cancel_futures=True)
@@ -209,7 +210,7 @@ def test_a_task_lost_with_its_supervisor_is_run_again_uncharged(tmp_path: Path) 
 
 def test_a_task_that_kills_every_supervisor_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
     with BoundedProcessPoolExecutor(2, task_retries=2) as ex:
-        killer = ex.submit(tasks.kill_parent)
+        killer = ex.submit(bad_tasks.kill_parent)
         others = [ex.submit(tasks.nap, 0.05, number) for number in range(30)]
         error = killer.exception(PATIENCE)
         assert isinstance(error, TerminatedWorkerError)
@@ -255,7 +256,7 @@ def test_on_crash_break_breaks_everything(tmp_path: Path, victim: str) -> None:
 
 def test_on_crash_break_wakes_who_waits_for_a_slot(tmp_path: Path) -> None:
     with BoundedProcessPoolExecutor(1, on_crash="break", queue_size=1) as ex:
-        ex.submit(tasks.nap_and_die, 0.2)
+        ex.submit(bad_tasks.nap_and_die, 0.2)
         with pytest.raises(BrokenProcessPool):
             ex.submit(tasks.give)
 
@@ -266,7 +267,7 @@ def test_on_crash_break_wakes_who_waits_for_a_slot(tmp_path: Path) -> None:
 def test_processes_that_die_at_their_start_break_the_executor_and_leave_words(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with BoundedProcessPoolExecutor(3, initializer=tasks.say_and_segfault, initargs=("my last",)) as ex:
+    with BoundedProcessPoolExecutor(3, initializer=bad_tasks.say_and_segfault, initargs=("my last",)) as ex:
         futures = [ex.submit(tasks.give) for _ in range(10)]
         errors = [future.exception(PATIENCE) for future in futures]
         started = ex.stats().children_started
@@ -295,9 +296,9 @@ def test_a_preload_that_crashes_breaks_the_executor_and_leaves_words(
 
 def test_a_storm_that_passes_ends_nothing(tmp_path: Path) -> None:
     code = """
-        import sys, tasks
+        import sys, bad_tasks, tasks
         from bounded_executor import BoundedProcessPoolExecutor
-        start = {"initializer": tasks.say_and_die_until, "initargs": (sys.argv[1], 3)}
+        start = {"initializer": bad_tasks.say_and_die_until, "initargs": (sys.argv[1], 3)}
         with BoundedProcessPoolExecutor(2, **start) as ex:
             assert [ex.submit(tasks.double, n).result() for n in range(20)] == list(range(0, 40, 2))
             print(ex.stats().children_crashed)
@@ -314,7 +315,7 @@ def test_after_a_storm_all_workers_are_there_again(tmp_path: Path) -> None:
     """As soon as a task has begun: it may last for hours."""
     log = str(tmp_path / "log")
     with (
-        BoundedProcessPoolExecutor(3, initializer=tasks.say_and_die_until, initargs=(log, 3)) as ex,
+        BoundedProcessPoolExecutor(3, initializer=bad_tasks.say_and_die_until, initargs=(log, 3)) as ex,
         Gate(tmp_path) as gate,
     ):
         held = [ex.submit(gate.hold) for _ in range(3)]
@@ -330,5 +331,5 @@ def test_retries_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFi
         caplog.at_level(logging.INFO, "bounded_executor"),
         BoundedProcessPoolExecutor(1, task_retries=1) as ex,
     ):
-        ex.submit(tasks.die_until, log, 1, None).result(PATIENCE)
+        ex.submit(bad_tasks.die_until, log, 1, None).result(PATIENCE)
     assert any("is run once more" in record.getMessage() for record in caplog.records)

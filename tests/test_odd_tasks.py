@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import bad_tasks
 import pytest
 import tasks
 from helpers import PATIENCE, assert_all_free, start_script, wait_until
@@ -17,7 +18,7 @@ def test_a_grandchild_that_stays_holds_nothing_up(tmp_path: Path) -> None:
     """It has a copy of the connection, so nobody may rely on the connection being closed."""
     go = str(tmp_path / "go")
     with BoundedProcessPoolExecutor(1, max_tasks_per_child=1) as ex:
-        left = [ex.submit(tasks.leave_grandchild, go).result(PATIENCE) for _ in range(3)]
+        left = [ex.submit(bad_tasks.leave_grandchild, go).result(PATIENCE) for _ in range(3)]
         assert [ex.submit(tasks.double, n).result(PATIENCE) for n in range(5)] == [0, 2, 4, 6, 8]
     assert all(os.path.exists(f"/proc/{pid}") for pid in left), "what a task leaves behind is its own matter"
     Path(go).touch()
@@ -27,7 +28,7 @@ def test_a_grandchild_that_stays_holds_nothing_up(tmp_path: Path) -> None:
 def test_a_process_that_dies_takes_its_grandchildren_along(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1) as ex:
-        error = ex.submit(tasks.leave_grandchild_and_die, log).exception(PATIENCE)
+        error = ex.submit(bad_tasks.leave_grandchild_and_die, log).exception(PATIENCE)
         assert isinstance(error, TerminatedWorkerError)
         pid = tasks.notes(log)[0]
         wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the grandchild has ended")
@@ -36,7 +37,7 @@ def test_a_process_that_dies_takes_its_grandchildren_along(tmp_path: Path) -> No
 
 def test_a_thread_that_never_ends_holds_no_executor_up(tmp_path: Path) -> None:
     with BoundedProcessPoolExecutor(1, max_tasks_per_child=1) as ex:
-        ex.submit(tasks.in_thread, tasks.sleep_for_ever).result(PATIENCE)
+        ex.submit(tasks.in_thread, bad_tasks.sleep_for_ever).result(PATIENCE)
         assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
 
 
@@ -55,7 +56,7 @@ def test_a_thread_that_never_ends_holds_no_executor_up(tmp_path: Path) -> None:
 def test_what_a_task_does_to_its_process_harms_no_other(name: str) -> None:
     with BoundedProcessPoolExecutor(1, max_tasks_per_child=2, idle_timeout=0) as ex:
         for _ in range(3):
-            ex.submit(getattr(tasks, name)).exception(PATIENCE)
+            ex.submit(getattr(bad_tasks, name)).exception(PATIENCE)
         assert [ex.submit(tasks.double, n).result(PATIENCE) for n in range(5)] == [0, 2, 4, 6, 8]
         assert_all_free(ex)
 
@@ -63,7 +64,7 @@ def test_what_a_task_does_to_its_process_harms_no_other(name: str) -> None:
 def test_a_task_that_signals_its_whole_group_reaches_itself_only() -> None:
     with BoundedProcessPoolExecutor(2) as ex:
         other = ex.submit(tasks.nap, 0.5, "other")
-        error = ex.submit(tasks.signal_group, signal.SIGTERM).exception(PATIENCE)
+        error = ex.submit(bad_tasks.signal_group, signal.SIGTERM).exception(PATIENCE)
         assert isinstance(error, TerminatedWorkerError)
         assert "SIGTERM" in str(error)
         assert other.result(PATIENCE) == "other"
@@ -72,7 +73,7 @@ def test_a_task_that_signals_its_whole_group_reaches_itself_only() -> None:
 def test_a_stopped_task_is_ended_by_kill_workers(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1) as ex:
-        future = ex.submit(tasks.note_pid_and_stop, log)
+        future = ex.submit(bad_tasks.note_pid_and_stop, log)
         wait_until(lambda: tasks.notes(log))
         ex.kill_workers()
         assert isinstance(future.exception(PATIENCE), TerminatedWorkerError)
@@ -80,10 +81,10 @@ def test_a_stopped_task_is_ended_by_kill_workers(tmp_path: Path) -> None:
 
 def test_a_task_that_says_much_says_all_of_it(tmp_path: Path) -> None:
     code = """
-        import tasks
+        import bad_tasks
         from bounded_executor import BoundedProcessPoolExecutor
         with BoundedProcessPoolExecutor(2, max_tasks_per_child=1) as ex:
-            assert list(ex.map(tasks.say_lines, range(6), chunksize=1)) == list(range(6))
+            assert list(ex.map(bad_tasks.say_lines, range(6), chunksize=1)) == list(range(6))
     """
     with start_script(code) as process:
         out, err = process.communicate(timeout=PATIENCE)

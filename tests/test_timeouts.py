@@ -7,6 +7,7 @@ import os
 import pickle
 from pathlib import Path
 
+import bad_tasks
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, marked_processes, wait_until
@@ -32,7 +33,7 @@ def test_a_task_that_runs_too_long_fails_and_nothing_else(tmp_path: Path) -> Non
 
 def test_the_error_carries_the_stack_that_the_task_was_at() -> None:
     with BoundedProcessPoolExecutor(1, task_timeout=SHORT) as ex:
-        error = ex.submit(tasks.outer, 100).exception(PATIENCE)
+        error = ex.submit(bad_tasks.outer, 100).exception(PATIENCE)
     assert isinstance(error, TaskTimeout)
     names = [line.rpartition(" ")[2] for line in error.stack.splitlines() if line.startswith("  File")]
     assert names == ["nap", "inner", "outer"]
@@ -43,7 +44,7 @@ def test_the_error_carries_the_stack_that_the_task_was_at() -> None:
 
 def test_the_stacks_of_all_threads_are_there() -> None:
     with BoundedProcessPoolExecutor(1, task_timeout=SHORT) as ex:
-        error = ex.submit(tasks.join_a_thread_that_naps, 100).exception(PATIENCE)
+        error = ex.submit(bad_tasks.join_a_thread_that_naps, 100).exception(PATIENCE)
     assert isinstance(error, TaskTimeout)
     assert "in nap" in error.stack
     assert "in join_a_thread_that_naps" in error.stack
@@ -52,7 +53,7 @@ def test_the_stacks_of_all_threads_are_there() -> None:
 @pytest.mark.parametrize("name", ["stop_self", "hold_on_to_life", "close_all_but_the_connection"])
 def test_a_task_that_is_hard_to_end_ends_all_the_same(name: str) -> None:
     with BoundedProcessPoolExecutor(1, task_timeout=SHORT) as ex:
-        error = ex.submit(getattr(tasks, name)).exception(PATIENCE)
+        error = ex.submit(getattr(bad_tasks, name)).exception(PATIENCE)
         assert isinstance(error, TaskTimeout)
         # Only these two can leave none.
         assert bool(error.stack) == (name == "stop_self")
@@ -62,8 +63,8 @@ def test_a_task_that_is_hard_to_end_ends_all_the_same(name: str) -> None:
 @pytest.mark.parametrize("where", ["unpickle", "result"])
 def test_unpickling_and_pickling_count(where: str) -> None:
     with BoundedProcessPoolExecutor(1, task_timeout=SHORT) as ex:
-        call = (tasks.give, tasks.SlowToUnpickle()) if where == "unpickle" else (tasks.make, "SlowToPickle")
-        error = ex.submit(*call).exception(PATIENCE)
+        slow = {"unpickle": (tasks.give, bad_tasks.SlowToUnpickle()), "result": (bad_tasks.SlowToPickle,)}
+        error = ex.submit(*slow[where]).exception(PATIENCE)
         assert isinstance(error, TaskTimeout)
         assert "in nap" in error.stack
         assert_all_free(ex)
@@ -71,7 +72,9 @@ def test_unpickling_and_pickling_count(where: str) -> None:
 
 def test_what_the_task_has_started_ends_with_it(tmp_path: Path) -> None:
     with BoundedProcessPoolExecutor(1, task_timeout=SHORT) as ex:
-        assert isinstance(ex.submit(tasks.run_program, "TIMED_OUT", "yes").exception(PATIENCE), TaskTimeout)
+        assert isinstance(
+            ex.submit(bad_tasks.run_program, "TIMED_OUT", "yes").exception(PATIENCE), TaskTimeout
+        )
         wait_until(lambda: not marked_processes("TIMED_OUT", "yes"), "the program has ended")
 
 
@@ -92,8 +95,8 @@ def test_each_item_of_a_chunk_has_the_time_for_itself(bad: int) -> None:
 def test_a_task_that_timed_out_is_run_again(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     with BoundedProcessPoolExecutor(1, task_timeout=SHORT, task_retries=1) as ex:
-        assert ex.submit(tasks.hang_until, log, 1, "second time").result(PATIENCE) == "second time"
-        error = ex.submit(tasks.hang_until, log, 99, None).exception(PATIENCE)
+        assert ex.submit(bad_tasks.hang_until, log, 1, "second time").result(PATIENCE) == "second time"
+        error = ex.submit(bad_tasks.hang_until, log, 99, None).exception(PATIENCE)
         assert isinstance(error, TaskTimeout)
         assert "try 2 of 2" in str(error)
         assert_all_free(ex)
@@ -114,9 +117,9 @@ def test_with_break_a_timeout_still_fails_one_task() -> None:
 def test_a_task_that_prints_without_end_to_somebody_who_does_not_read() -> None:
     read, write = os.pipe()
     with BoundedProcessPoolExecutor(
-        1, task_timeout=SHORT, initializer=tasks.print_to, initargs=(tasks.Inherited(write),)
+        1, task_timeout=SHORT, initializer=bad_tasks.print_to, initargs=(bad_tasks.Inherited(write),)
     ) as ex:
-        error = ex.submit(tasks.print_without_end).exception(PATIENCE)
+        error = ex.submit(bad_tasks.print_without_end).exception(PATIENCE)
         assert isinstance(error, TaskTimeout)
         assert "print_without_end" in error.stack
         assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
