@@ -211,13 +211,7 @@ class _Start:
 
     def reduce_lock(self, lock: Any) -> Any:
         """Reduce a lock by its name; one made for ``fork`` has none, and is stood in for."""
-        name = lock._semlock.name
-        nameless = getattr(lock, "_is_fork_ctx", None)
-        if name is None:
-            nameless = True
-        elif nameless is None:
-            nameless = not os.path.exists("/dev/shm/sem." + name.lstrip("/"))
-        if not nameless:
+        if not _is_nameless(lock):
             return lock.__reduce_ex__(2)
         twin = getattr(get_context("spawn"), type(lock).__name__)()
         self.kept.append(twin)
@@ -228,6 +222,25 @@ class _Start:
             type(lock).__name__,
         )
         return twin.__reduce_ex__(2)
+
+
+def _reduce_semaphore(semaphore: Any) -> Any:
+    # A stand-in would not do: a queue counts its items with one, an event is one, on both sides. And
+    # Python 3.10 would pass on an address of this process's memory.
+    if _is_nameless(semaphore):
+        raise RuntimeError(
+            "a multiprocessing Queue, Event, Condition or Semaphore made for the fork start method cannot "
+            'reach the workers. Make it with multiprocessing.get_context("spawn").'
+        )
+    return semaphore.__reduce_ex__(2)
+
+
+def _is_nameless(lock: Any) -> bool:
+    name = lock._semlock.name
+    if name is None:
+        return True
+    nameless = getattr(lock, "_is_fork_ctx", None)
+    return bool(not os.path.exists("/dev/shm/sem." + name.lstrip("/")) if nameless is None else nameless)
 
 
 def dump_inherited(obj: Any) -> tuple[bytes, list[int], list[Any]]:
@@ -241,6 +254,8 @@ def dump_inherited(obj: Any) -> tuple[bytes, list[int], list[Any]]:
     tables: list[Any] = [ForkingPickler(io.BytesIO()).dispatch_table, cloudpickle.Pickler.dispatch_table]
     if os.name == "posix":
         tables.insert(0, dict.fromkeys((synchronize.Lock, synchronize.RLock), start.reduce_lock))
+        semaphores = (synchronize.Semaphore, synchronize.BoundedSemaphore)
+        tables.insert(0, dict.fromkeys(semaphores, _reduce_semaphore))
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         dispatch_table: ClassVar[Any] = ChainMap(*tables)
