@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -122,6 +123,8 @@ class _Runner:
             initializer, initargs = _pickling.load_inherited(pickled, self._plan.fds.numbers)
             initializer(*initargs)
         except BaseException as error:
+            # Where, and how, the standard library says it.
+            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
             self._write(Kind.INIT_ERROR, body=_pickling.dump_error(error))
             return False
         return True

@@ -28,6 +28,7 @@ WATCHDOG_SECONDS = 120
 SLOW_WATCHDOG_SECONDS = 1800
 STRAGGLER_SECONDS = 10.0
 WARM_STRAGGLER_SECONDS = 0.3
+TRACKER_SECONDS = 5.0
 MARK = "BOUNDED_EXECUTOR_TEST_RUN"
 
 os.environ[MARK] = str(os.getpid())
@@ -129,9 +130,18 @@ def _segments() -> set[str]:
 
 
 def _is_of_another(segment: str) -> bool:
-    """Whether loky has made it in a process that lives and is not this one, such as another run's."""
+    """Whether loky has made it in a process that is not this one, such as another run's.
+
+    One whose maker has ended counts only after a moment in which its resource tracker could remove it.
+    """
     made_by = re.match(r"(?:sem\.)?loky-(\d+)-", segment)
-    return made_by is not None and int(made_by[1]) != os.getpid() and os.path.exists(f"/proc/{made_by[1]}")
+    if made_by is None or int(made_by[1]) == os.getpid():
+        return False
+    try:
+        age = time.time() - os.stat(f"/dev/shm/{segment}").st_mtime
+    except OSError:
+        return True
+    return os.path.exists(f"/proc/{made_by[1]}") or age < TRACKER_SECONDS
 
 
 def _used_by_others(segment: str, mine: set[int]) -> bool:
