@@ -73,17 +73,19 @@ class Core:
                 return
             try:
                 self.dispatcher.delivery.start()
+                # Before it is so, because this thread may be interrupted in the middle of it.
+                self._started = True
+                _running.add(self)
+                _loky.at_exit(_at_exit)
                 self.workers.start(modules)
-            except BaseException as error:
+            except Exception as error:
                 # No thread or no descriptor can be had, as at the interpreter's end.
+                self._started = False
+                _running.discard(self)
                 self.dispatcher.delivery.stop()
                 self.dispatcher.break_(partial(_not_started, error))
-                if not isinstance(error, Exception):
-                    raise
                 raise _not_started(error) from error
-            _loky.register_exit(_at_exit)
-            _running.add(self)
-            self._started = True
+            self.workers.wait_for_lease()
 
     def add_map(self, run: MapRun) -> None:
         """Remember a map that is to be run to its end if nobody begins it."""
@@ -262,11 +264,18 @@ def _at_exit() -> None:
                 else:
                     core.shutdown(True, run_maps=True)
             except KeyboardInterrupt:
-                # It has been heard: everything was ended for it.
-                interrupted = True
+                # This one was ended for it. So are the others, and then Python says what happened.
+                _running.discard(core)
+                _abort_all()
+                raise
             except BaseException:
                 _log.critical("an executor could not be ended in order", exc_info=True)
     _running.clear()
+
+
+def _abort_all() -> None:
+    for core in list(_running):
+        core.abort()
 
 
 def _was_interrupted() -> bool:

@@ -53,7 +53,12 @@ class Delivery:
     def start(self) -> None:
         """Start the thread; called once, before the first outcome."""
         self._thread = threading.Thread(target=self._run, name="bounded-callbacks", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            # Interrupted while it waited for the thread to run, which it may do all the same.
+            self.stop()
+            raise
 
     def put(self, future: Future[Any], ok: bool, body: bytes | bytearray) -> None:
         """Hand over an outcome as it came from the child."""

@@ -18,6 +18,7 @@ import os
 import signal
 import socket
 import threading
+from collections.abc import Callable
 from multiprocessing import get_context, reduction, util
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.context import BaseContext
@@ -28,7 +29,7 @@ import loky
 
 from . import _keeper
 
-__all__ = ["Keeper", "close_idle", "cpu_count", "is_own_thread", "lease", "register_exit"]
+__all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
 
 cpu_count = loky.cpu_count
 
@@ -38,7 +39,8 @@ _told_of_fork = False
 _lock = threading.Lock()
 _idle: list[Keeper] = []
 _alive: set[Keeper] = set()
-_exit_hooks: list[Any] = []
+_exit_hooks: list[Callable[[], None]] = []
+_exit_registered = False
 
 
 class Keeper:
@@ -73,9 +75,14 @@ class Keeper:
             self._control.close()
             self._theirs.close()
             raise
-        # loky must have registered its exit hook before we register ours: the last one
-        # registered runs first, and ours needs a loky that still works.
-        self._started.wait()
+        try:
+            # loky must have registered its exit hook before we register ours: the last one
+            # registered runs first, and ours needs a loky that still works.
+            self._started.wait()
+            _register_exit()
+        except BaseException:
+            self.quit(wait=False)
+            raise
 
     def is_usable(self) -> bool:
         """Return whether the process is there, as far as its end of the pipe tells."""
@@ -221,10 +228,16 @@ def is_own_thread() -> bool:
     return any(keeper._thread is current for keeper in list(_alive))
 
 
-def register_exit(hook: Any) -> None:
-    """Have ``hook`` called when the interpreter ends, while loky still works; call after a lease."""
-    if not _exit_hooks:
+def at_exit(hook: Callable[[], None]) -> None:
+    """Have ``hook`` called when the interpreter ends while there are keepers, and loky still works."""
+    if hook not in _exit_hooks:
         _exit_hooks.append(hook)
+
+
+def _register_exit() -> None:
+    global _exit_registered
+    if not _exit_registered:
+        _exit_registered = True
         threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
         # A process of multiprocessing, as a task's is, joins its children before it comes to that one,
         # and a keeper is one of them.
@@ -232,12 +245,14 @@ def register_exit(hook: Any) -> None:
 
 
 def _at_exit() -> None:
-    for hook in _exit_hooks:
-        hook()
-    with _lock:
-        keepers = list(_alive)
-    for keeper in keepers:
-        keeper.quit()
+    try:
+        for hook in _exit_hooks:
+            hook()
+    finally:
+        with _lock:
+            keepers = list(_alive)
+        for keeper in keepers:
+            keeper.quit()
 
 
 def _method(context: str | BaseContext | None) -> str | None:
@@ -277,8 +292,9 @@ def _start_trackers() -> None:
 
 def _forget() -> None:
     """In a forked copy of this process there are no keepers of ours."""
-    global _lock
+    global _lock, _exit_registered
     _lock = threading.Lock()
+    _exit_registered = False
     _idle.clear()
     _alive.clear()
     _exit_hooks.clear()

@@ -76,13 +76,19 @@ class Workers:
         self._held_back = False
         self._next_rested: float | None = None
         self._quit = False
+        self._leased = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, modules: tuple[str, ...]) -> None:
-        """Lease a keeper and start the thread.
+        """Start the thread, which leases a keeper first; :meth:`wait_for_lease` is to follow.
+
+        The caller may be interrupted at any moment: the thread goes on, and all is as it should be.
 
         Args:
             modules: names of the modules that the first task needs.
+
+        Raises:
+            Exception: there is no thread to be had; nothing was started.
         """
         self._session.import_first(modules)
         total = self._settings.max_memory_total
@@ -90,15 +96,17 @@ class Workers:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
             self._governor = Governor(allowance, self._settings.max_workers)
         try:
-            self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
-            self.endings.use_board(self._session.open_board())
             self._loop.open()
             self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
             self._thread.start()
-        except BaseException:
+        except Exception:
             self._loop.close()
             self._session.close()
             raise
+
+    def wait_for_lease(self) -> None:
+        """Wait until there is a keeper, or the dispatcher is broken because none could be had."""
+        self._leased.wait()
 
     def join(self) -> None:
         """Wait until all processes have ended; not for the thread itself to call."""
@@ -131,6 +139,7 @@ class Workers:
 
     def _run(self) -> None:
         try:
+            self._quit = not self._has_leased()
             while not self._quit:
                 for channel, child in self._loop.wait(self._patience()):
                     if child is None:
@@ -152,6 +161,17 @@ class Workers:
                 self._forget(child)
         finally:
             self._end()
+
+    def _has_leased(self) -> bool:
+        try:
+            self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
+            self.endings.use_board(self._session.open_board())
+        except BaseException as error:
+            self._break(f"the executor could not be started: {error!r}", error)
+            return False
+        finally:
+            self._leased.set()
+        return True
 
     # Giving work
 
