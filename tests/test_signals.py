@@ -90,7 +90,15 @@ DRAINING = """
         assert ex.drain_on_sigterm() is drain
         assert not drain.requested
         futures = {{}}
-        tasks.in_thread(lambda: (tasks.await_marks(log, 2), print("ready", flush=True)))
+
+        def say():
+            tasks.await_marks(log, 2)
+            print("ready", flush=True)
+            while not drain.requested or ex.stats().waiting:
+                time.sleep(0.003)
+            print("draining", flush=True)
+
+        tasks.in_thread(say)
         {work}
     assert drain.requested
     {after}
@@ -118,14 +126,12 @@ def test_a_program_drains_and_reports_what_was_not_started(tmp_path: Path, queue
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
+        assert process.stdout.readline() == "draining\n"
         (tmp_path / "go").touch()
         out, err = finish(process)
     assert (process.returncode, err) == (0, "")
     cancelled, done = map(json.loads, out.splitlines())
-    # Two were running; they may have ended, and others begun, before the drain did.
-    assert len(done) >= 2
-    assert cancelled
-    assert done + cancelled == list(range(len(done + cancelled)))
+    assert (done, cancelled) == ([0, 1], list(range(2, min(queue_size, 100))))
     wait_until(lambda: not marked_processes("DRAINED", mark), "the end of all processes", 5.0)
 
 
@@ -143,6 +149,7 @@ def test_a_map_that_is_drained_says_so(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
+        assert process.stdout.readline() == "draining\n"
         (tmp_path / "go").touch()
         out, err = finish(process)
     assert (process.returncode, err) == (0, "")
@@ -151,8 +158,7 @@ def test_a_map_that_is_drained_says_so(tmp_path: Path) -> None:
 
 def test_a_second_sigterm_does_what_the_first_would_have_done(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
-    work = SUBMITTING + '        print("draining", flush=True)\n'
-    code = DRAINING.format(queue_size=10, before="", work=work, after="")
+    code = DRAINING.format(queue_size=10, before="", work=SUBMITTING, after="")
     with start_script(code, tmp_path / "log", tmp_path, DRAINED=mark) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -165,16 +171,17 @@ def test_a_second_sigterm_does_what_the_first_would_have_done(tmp_path: Path) ->
 
 
 def test_the_program_s_own_handler_is_called_too_and_is_there_afterwards(tmp_path: Path) -> None:
-    before = "signal.signal(signal.SIGTERM, lambda *_: print('mine', flush=True))"
-    after = "signal.raise_signal(signal.SIGTERM)"
+    before = "signal.signal(signal.SIGTERM, lambda *_: heard.append(1)); heard = []"
+    after = "signal.raise_signal(signal.SIGTERM); print(len(heard))"
     code = DRAINING.format(queue_size=10, before=before, work=SUBMITTING, after=after)
     with start_script(code, tmp_path / "log", tmp_path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
+        assert process.stdout.readline() == "draining\n"
         (tmp_path / "go").touch()
         out, err = finish(process)
-    assert (process.returncode, err, out) == (0, "", "mine\nmine\n")
+    assert (process.returncode, err, out) == (0, "", "2\n")
 
 
 def test_two_executors_drain_at_one_signal_and_the_handler_is_put_back() -> None:
