@@ -52,7 +52,7 @@ def main(sock: socket.socket, plan: Plan) -> None:
     config = plan.config
     _process.die_with(plan.parent)
     _process.own_group()
-    _process.default_signals()
+    _process.default_signals(plan.order.deaf)
     recording = None
     for fd in plan.report.numbers:
         _report.leave_stack(fd)

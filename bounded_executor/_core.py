@@ -159,6 +159,7 @@ class Core:
         """Have SIGTERM end this executor gently; the main thread's to call."""
         if self._drain_at_sigterm is None:
             self._drain_at_sigterm = Drain(self._begin_drain, self.workers.ended.is_set)
+            self.workers.starter.deaf = True
         return self._drain_at_sigterm
 
     def _begin_drain(self) -> None:

@@ -16,6 +16,7 @@ from ._board import Board
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
 from ._params import Settings
+from ._pickling import name_of
 from ._roster import Child
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
@@ -122,7 +123,7 @@ class Endings:
         if child.condemned and not child.timed_out:
             how = f"process {pid} had closed its connection to this one and was killed"
         if peak:
-            how += f"; it had taken {peak} bytes of memory at most"
+            how += f"; it had {peak / 2**20:.1f} MiB of memory at most"
         killer = None
         if status == -signal.SIGKILL and not asked_for and self._kills is not None:
             killer = self._kills.grown()
@@ -149,7 +150,6 @@ class Endings:
                 self._dispatcher.give_back(work, skip=1)
                 self._dispatcher.fail_item(work, work.done, BrokenProcessPool(text))
             else:
-                text += " Other tasks are not affected."
                 self._blame(work, lambda tries: TerminatedWorkerError(text + tries))
         if breaks:
             self._break(
@@ -246,14 +246,18 @@ class Endings:
 
     def _storm(self, how: str, child: Child) -> str:
         words = "" if child.report is None else child.report.words()
+        initializer = self._settings.initializer
+        where = f" or in the initializer {name_of(initializer)}" if initializer is not None else ""
         return (
-            f"{self._stillborn} worker processes in a row ended before any had run a task, the last: "
-            f"{how}{_say(words)}"
+            f"no worker process comes as far as its first task: {self._stillborn} ended one after the other "
+            f"while they started{where}. The last, {how}{_say(words)}"
         )
 
 
 def _say(words: str) -> str:
-    return f". The last words on standard error:\n{words}" if words else ", without a word"
+    if not words:
+        return ". It wrote nothing to standard error."
+    return f". What it wrote to standard error, in the end:\n{words}"
 
 
 def describe(status: int) -> str:

@@ -272,8 +272,12 @@ class BoundedProcessPoolExecutor(Executor):
 
         At SIGTERM tasks that run are finished, futures of tasks that wait are cancelled, and ``submit``,
         also one that waits, raises ``RuntimeError`` as after :meth:`shutdown`. The program goes on, and
-        finds what was not started by ``Future.cancelled()``. A second SIGTERM, and one after the executor
-        has ended, does what SIGTERM did before. A handler that was there before is called as well.
+        finds what was not started by ``Future.cancelled()``. A map's iterator yields what was finished
+        and then raises ``CancelledError``. A second SIGTERM, and one after the executor has ended, does
+        what SIGTERM did before. A handler that was there before is called as well.
+
+        To be called before the first task: SIGTERM to all processes, as systemd sends it, does not end
+        tasks in processes that are started after this call. ``terminate_workers`` then uses SIGKILL.
 
         Returns:
             An object whose ``requested`` tells whether SIGTERM has come.

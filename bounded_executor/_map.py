@@ -123,7 +123,8 @@ class MapRun:
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):
-            self._results.put(index, partial(_raise, CancelledError()))
+            error = CancelledError("not started: it was cancelled, because the executor was shut down")
+            self._results.cancel(index, partial(_raise, error))
 
     # The consumer's side
 
@@ -140,7 +141,7 @@ class MapRun:
                 if self._error is not None:
                     raise self._error
                 raise StopIteration
-            outcome = self._results.take(self._yielded, self._deadline)
+            outcome = self._results.take(self._yielded, self._pulled - self._yielded, self._deadline)
             if outcome is None:
                 raise self._timed_out()
             self._yielded += 1

@@ -157,10 +157,19 @@ def own_group() -> None:
             os.setpgid(0, 0)
 
 
-def default_signals() -> None:
-    """Give user code the signals of a fresh Python; comes after :func:`own_group`."""
+def default_signals(deaf: bool) -> None:
+    """Give user code the signals of a fresh Python; comes after :func:`own_group`.
+
+    Args:
+        deaf: SIGTERM ends nothing. It has a handler for that, because what is ignored would be so in
+            programs, too, that a task starts.
+    """
     _set_signal(_SIGINT, signal.default_int_handler)
-    _set_signal(_SIGTERM, _signal.SIG_DFL)
+    _set_signal(_SIGTERM, _do_nothing if deaf else _signal.SIG_DFL)
+
+
+def _do_nothing(number: int, frame: object) -> None:
+    """Stand in for a signal's default, which is to end the process."""
 
 
 def forget_children() -> None:
@@ -170,8 +179,9 @@ def forget_children() -> None:
 
 
 def ignore_interrupts() -> None:
-    """A keyboard interrupt is for the user's program; ours end when their parent tells them."""
+    """Signals to the whole program are for the user's; ours end when their parent tells them, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         # Blocked since before this process was started, so that none could come too early.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

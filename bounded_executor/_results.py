@@ -41,6 +41,7 @@ class Results:
         self._changed = threading.Condition()
         self._ready: dict[int, tuple[Outcome, int]] = {}  # with its weight
         self._order: deque[int] = deque()
+        self._cancelled: deque[int] = deque()
         self._weightless = False
         self._put_bytes = 0
 
@@ -69,15 +70,29 @@ class Results:
         if weight:
             self._ledger.weigh(weight)
 
-    def take(self, index: int, deadline: float | None) -> Outcome | None:
+    def cancel(self, index: int, outcome: Outcome) -> None:
+        """Keep the end of an item that is never started; unordered, it comes after all that is."""
+        with self._changed:
+            if self.closed:
+                return
+            self._ready[index] = outcome, 0
+            if self._unordered:
+                self._cancelled.append(index)
+            self._changed.notify()
+
+    def take(self, index: int, outstanding: int, deadline: float | None) -> Outcome | None:
         """Wait for the outcome of ``index``, or for any if unordered; None when it is too late.
 
         Args:
             index: the item wanted.
+            outstanding: items in all that were not taken yet.
             deadline: on the clock of ``time.monotonic``; None for no limit.
         """
         with self._changed:
             while not (self._order if self._unordered else index in self._ready):
+                if self._unordered and len(self._cancelled) >= outstanding:
+                    self._order.append(self._cancelled.popleft())
+                    break
                 left = None if deadline is None else deadline - monotonic()
                 if left is not None and left <= 0:
                     return None
@@ -107,4 +122,5 @@ class Results:
             weight = sum(size for _, size in self._ready.values())
             self._ready.clear()
             self._order.clear()
+            self._cancelled.clear()
         self._ledger.weigh(-weight)

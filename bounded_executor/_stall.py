@@ -76,5 +76,5 @@ def _describe(child: Child, now: float) -> str:
     assert child.work is not None
     return (
         f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds, "
-        f"{_memory.resident(child.pid or 0)} bytes"
+        f"{_memory.resident(child.pid or 0) / 2**20:.1f} MiB"
     )

@@ -51,6 +51,8 @@ class Starter:
         endings: Endings,
     ) -> None:
         self.children_started = 0
+        self.deaf = False
+        """Whether SIGTERM is not to end the children that are started from now on."""
         self._pause_until: float | None = None
         self._reports = settings.task_timeout is not None
         self._session = session
@@ -94,7 +96,7 @@ class Starter:
             child.place = self._board.take()
         self.children_started += 1
         self._loop.add(child.channel, child)
-        self._supervision.fork(child, fds, watched)
+        self._supervision.fork(child, fds, watched=watched, deaf=self.deaf)
 
     def succeeded(self) -> None:
         """Note that a child has been started and is ready."""

@@ -49,9 +49,9 @@ class Supervision:
             self._channel = self._session.start_supervisor(self._report)
             self._loop.add(self._channel, None)
 
-    def fork(self, child: Child, fds: list[int], watched: bool) -> None:
+    def fork(self, child: Child, fds: list[int], *, watched: bool, deaf: bool) -> None:
         """Order a child; its end of its socket goes along, and the file for its report if it has one."""
-        order = pickle.dumps(Order(child.limit or 0, child.place, watched))
+        order = pickle.dumps(Order(child.limit or 0, child.place, watched, deaf))
         self._tell(Kind.FORK, child.ident, body=order, fds=fds)
 
     def kill(self, child: Child, number: int) -> None:

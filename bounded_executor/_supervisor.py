@@ -195,7 +195,7 @@ def _trial(names: list[str], parent: int) -> int:
     """Import in a process of its own; its exit status says whether the supervisor may as well."""
     _process.die_with(parent)
     _process.own_group()
-    _process.default_signals()
+    _process.default_signals(deaf=False)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
     os.dup2(null, 2)

@@ -64,11 +64,13 @@ class Order(NamedTuple):
         limit: tasks after which it leaves by itself; 0 for no limit.
         place: its place on the board; None where it has none.
         watched: its standard error is recorded until it is ready.
+        deaf: SIGTERM does not end it.
     """
 
     limit: int
     place: int | None
     watched: bool
+    deaf: bool
 
 
 class Frame:

@@ -133,6 +133,8 @@ class Workers:
 
     def kill(self, number: int) -> None:
         """Send a signal to every task process; tasks that it ends fail."""
+        if self.starter.deaf:
+            number = signal.SIGKILL
         self.note(lambda: self._kill_all(number))
 
     # Everything below runs on the thread.

@@ -140,7 +140,7 @@ def test_a_run_that_is_stuck_is_told_once(tmp_path: Path, caplog: pytest.LogCapt
         assert "tasks running: 2" in text
         for pid in tasks.notes(log):
             assert f"tasks.note_pid_and_hold in process {pid} for " in text
-        assert int(text.rpartition(" bytes")[0].rpartition(" ")[2]) > 2**20
+        assert float(text.rpartition(" MiB")[0].rpartition(" ")[2]) > 1
         gate.open()
         assert [future.result(PATIENCE) for future in futures] == [0, 1]
     assert len(stalls(caplog)) == 1
