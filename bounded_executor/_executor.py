@@ -51,7 +51,8 @@ class BoundedProcessPoolExecutor(Executor):
         mp_context: a multiprocessing context, the name of a start method, or None for the
             default: how the warm process is started that all others come from. ``"fork"`` is
             taken as the default, because that process has to be a clean one.
-        initializer: callable run in every fresh worker process before its first task.
+        initializer: callable run in every fresh worker process before its first task. Globals of the main
+            script that it sets are not seen by tasks of the main script; put both into a module.
         initargs: its arguments. Both are pickled by the constructor.
         max_tasks_per_child: int >= 1, tasks a worker process runs before a fresh one, started
             ahead, replaces it. None: no limit. A map's items count one each.
