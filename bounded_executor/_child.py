@@ -147,6 +147,8 @@ class _Runner:
             self._succeed(work, 0, began, result)
 
     def _chunk(self, work: int, body: bytes | bytearray) -> None:
+        # Unpickling may run user code, and whatever that does is the first item's matter.
+        self._place.begin(work, 0)
         dumped, items = pickle.loads(body)
         broken: BaseException | None = None
         fn: Any = None

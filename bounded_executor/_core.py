@@ -158,9 +158,12 @@ class Core:
     def drain_on_sigterm(self) -> Drain:
         """Have SIGTERM end this executor gently; the main thread's to call."""
         if self._drain_at_sigterm is None:
-            self._drain_at_sigterm = Drain(self._begin_drain, self.workers.ended.is_set)
+            self._drain_at_sigterm = Drain(self._begin_drain, self._has_ended)
             self.workers.starter.deaf = True
         return self._drain_at_sigterm
+
+    def _has_ended(self) -> bool:
+        return self.workers.ended.is_set() or (not self._started and self.dispatcher.closed)
 
     def _begin_drain(self) -> None:
         # A signal handler: it may have interrupted whoever holds a lock of ours.
@@ -172,11 +175,13 @@ class Core:
         if self._started:
             self.workers.note(self._close_abandoned)
         else:
+            self.dispatcher.refuse()
             self.workers.discard()
 
     def _is_mine(self) -> bool:
         """Whether this very thread is in the middle of a step that a lock of ours makes one."""
-        return self._lock._is_owned() or self.dispatcher.is_mine()  # type: ignore[attr-defined]
+        locks: tuple[Any, ...] = (self._lock, self._starting)
+        return any(lock._is_owned() for lock in locks) or self.dispatcher.is_mine()
 
     def _close_abandoned(self) -> None:
         with self._lock:
@@ -186,17 +191,19 @@ class Core:
             self.dispatcher.drain()
 
     def _join(self) -> None:
-        if not self._started:
-            self.workers.discard()
-            self._restore_sigterm()
-            return
         delivery = self.dispatcher.delivery
         if delivery.is_current() or self.workers.is_current() or _loky.is_own_thread():
             # Called from a callback, or from a ``__del__`` that the collector runs wherever it likes:
             # what would be waited for is this thread itself.
             return
-        self.workers.join()
-        delivery.join()
+        with self._starting:
+            # Another thread may be about to start it.
+            started = self._started
+            if not started:
+                self.workers.discard()
+        if started:
+            self.workers.join()
+            delivery.join()
         self._restore_sigterm()
 
     def _restore_sigterm(self) -> None:

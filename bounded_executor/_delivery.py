@@ -16,7 +16,7 @@ from typing import Any
 from . import _pickling
 from ._ledger import Ledger
 
-__all__ = ["Delivery", "delivering", "load_outcome"]
+__all__ = ["Delivery", "delivering", "load_outcome", "must_run_no_callbacks", "run_no_callbacks_here"]
 
 _log = logging.getLogger("bounded_executor")
 _local = threading.local()
@@ -36,6 +36,25 @@ def load_outcome(ok: bool, body: bytes | bytearray) -> Any:
         raise error
     finally:
         del error
+
+
+def run_no_callbacks_here() -> None:
+    """Have the futures that this thread cancels cancelled by the delivery thread."""
+    _local.no_callbacks = True
+
+
+def must_run_no_callbacks() -> bool:
+    """Whether this is such a thread."""
+    return getattr(_local, "no_callbacks", False)
+
+
+def _cancel(future: Future[Any]) -> None:
+    try:
+        if Future.cancel(future):
+            # wait() and as_completed() learn of it from this.
+            future.set_running_or_notify_cancel()
+    except BaseException:
+        _log.critical("a done-callback raised", exc_info=True)
 
 
 class Delivery:
@@ -68,6 +87,10 @@ class Delivery:
         """Hand over an error that did not come from the task."""
         self._queue.put((future, None, error))
 
+    def put_cancelled(self, future: Future[Any]) -> None:
+        """Have a future cancelled whose task is never started, by a caller that must run no user code."""
+        self._queue.put((future, None, None))
+
     def stop(self) -> None:
         """End the thread once everything that was handed over is delivered."""
         self._queue.put(None)
@@ -90,6 +113,10 @@ class Delivery:
             one = self._queue.get()
             if one is None:
                 return
+            if one[1:] == (None, None):
+                _cancel(one[0])
+                del one
+                continue
             try:
                 self._resolve(*one)
             except BaseException:

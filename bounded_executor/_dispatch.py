@@ -34,12 +34,11 @@ from collections.abc import Callable
 from ._delivery import Delivery
 from ._ledger import Ledger
 from ._parked import Parked
+from ._phase import ErrorFactory, Phase
 from ._resting import Resting
 from ._work import Sink, Work
 
-__all__ = ["Dispatcher", "shutdown_error"]
-
-ErrorFactory = Callable[[], BaseException]
+__all__ = ["Dispatcher"]
 
 # Work that has lost its worker so often beside others is run alone.
 SUSPECT_LOSSES = 2
@@ -66,10 +65,7 @@ class Dispatcher:
         self._parked = Parked()
         self._resting = Resting()
         self._claiming = False
-        self._closed = False
-        self._drained = False
-        self._cancelling = False
-        self._error: ErrorFactory | None = None
+        self._phase = Phase()
         self._submitted = 0
         self._cancelled = 0
         self.succeeded = 0
@@ -83,9 +79,7 @@ class Dispatcher:
             BaseException: the error it broke with.
         """
         with self._lock:
-            error = self._error
-            open_ = not self._closed or (after_close and not self._drained and not self._cancelling)
-            accepted = error is None and open_
+            accepted = self._phase.accepts(after_close)
             if accepted:
                 self._waiting[work.ident] = work
                 self._waiting_items += work.count
@@ -94,7 +88,7 @@ class Dispatcher:
             self.ledger.finish(work.count, size=work.weight())
             if self._parked:
                 self.wake()
-            raise error() if error is not None else shutdown_error()
+            raise self._phase.refusal()
 
     def take(self, limit: int | None = None, *, beside: int = 0) -> Work | None:
         """Return the next work to hand to a worker, None when nothing waits or it must not run now.
@@ -108,18 +102,26 @@ class Dispatcher:
             if work is None:
                 return None
             if beside and self.runs_alone(work):
-                with self._lock:
-                    self._put_first(work)
+                self._return(work)
                 return None
             if limit is not None and work.count > limit:
-                rest = work.rest(limit)
-                with self._lock:
-                    self._put_first(rest)
+                self._return(work.rest(limit))
             with self._lock:
                 self._waiting_items -= work.count
             if work.sink.start():
                 return work
             self._drop(work)
+
+    def _return(self, work: Work) -> None:
+        """Put work back at the head of the queue from where it was taken a moment ago."""
+        with self._lock:
+            cancelling = self._phase.is_cancelling
+            if cancelling:
+                self._waiting_items -= work.count
+            else:
+                self._put_first(work)
+        if cancelling:
+            self._cancel(work)
 
     def runs_alone(self, work: Work) -> bool:
         """Return whether nothing else may run beside this work."""
@@ -136,7 +138,7 @@ class Dispatcher:
                 if not self._waiting:
                     return None
                 _, work = self._waiting.popitem(last=False)
-                if self._closed or work.error is not None or not work.sink.full(work):
+                if self._phase.is_closed or work.error is not None or not work.sink.full(work):
                     return work
                 self._parked.add(work)
             self.ledger.finish(work.count)
@@ -147,7 +149,7 @@ class Dispatcher:
             return None
         with self._lock:
             firsts = self._parked.firsts()
-        work = next((one for one in firsts if self._closed or not one.sink.full(one)), None)
+        work = next((one for one in firsts if self._phase.is_closed or not one.sink.full(one)), None)
         had = self.ledger.reclaim(0 if work is None else work.count)
         self._claiming = not had
         if work is None or not had:
@@ -187,8 +189,8 @@ class Dispatcher:
             work.error = error
         rest = work.rest(start) if start else work
         with self._lock:
-            make = self._error
-            cancelling = self._cancelling
+            make = self._phase.error
+            cancelling = self._phase.is_cancelling
             if make is None and not cancelling:
                 self._put_first(rest)
                 self._waiting_items += rest.count
@@ -197,24 +199,32 @@ class Dispatcher:
         elif cancelling:
             self._cancel(rest)
 
-    def again(self, work: Work, seconds: float, error: BaseException) -> None:
-        """Run an item once more, unless everything ends.
+    def again(self, work: Work, seconds: float, error: BaseException) -> bool:
+        """Run an item once more, unless everything ends or nobody wants it any more.
 
         Args:
             work: the item, as :meth:`Work.current` returned it.
             seconds: not before so many have passed.
             error: what it fails with if it is not to be run any more.
+
+        Returns:
+            Whether it is going to be run.
         """
         work.error = error
+        wanted = work.sink.start()
         with self._lock:
-            make = self._error
-            cancelling = self._cancelling
-            if make is None and not cancelling:
+            make = self._phase.error
+            cancelling = self._phase.is_cancelling
+            rests = make is None and not cancelling and wanted
+            if rests:
                 self._resting.add(work, seconds)
         if make is not None:
             self._fail(work, make)
         elif cancelling:
             self._cancel(work)
+        elif not wanted:
+            self._drop(work)
+        return rests
 
     def _put_first(self, work: Work) -> None:
         """Put work at the head of the queue; with the lock held."""
@@ -246,19 +256,18 @@ class Dispatcher:
 
     def refuse(self) -> None:
         """Refuse new work from now on; takes no lock, and :meth:`close` is to follow."""
-        self._closed = True
+        self._phase.is_closed = True
 
     def close(self) -> None:
         """Refuse new work and wake callers that wait for a slot; what waits is still run."""
         with self._lock:
-            self._closed = True
-            error = self._error
-        self.ledger.close(error or shutdown_error)
+            self._phase.is_closed = True
+        self.ledger.close(self._phase.refusal)
 
     def drain(self) -> None:
         """Let the backend end once nothing waits any more; comes after :meth:`close`."""
         with self._lock:
-            self._drained = True
+            self._phase.is_drained = True
 
     def cancel_waiting(self) -> None:
         """Cancel all work that no worker has been given, and what a dying worker leaves undone.
@@ -266,18 +275,19 @@ class Dispatcher:
         What has been run before is past cancelling: it fails with what befell it.
         """
         with self._lock:
-            self._cancelling = True
+            self._phase.is_cancelling = True
+        self.ledger.close(self._phase.refusal, after_close=True)
         for work in self._clear():
             self._cancel(work)
 
     def break_(self, make_error: ErrorFactory) -> None:
         """Fail all that waits, now and later, each with an error object of its own."""
         with self._lock:
-            if self._error is not None:
+            if self._phase.error is not None:
                 return
-            self._error = make_error
+            self._phase.error = make_error
         works = self._clear()
-        self.ledger.close(make_error)
+        self.ledger.close(make_error, after_close=True)
         for work in works:
             if work.sink.start():
                 self._fail(work, make_error)
@@ -294,10 +304,7 @@ class Dispatcher:
 
     def check(self) -> None:
         """Raise what :meth:`submit` would raise, if it would."""
-        if self._error is not None:
-            raise self._error()
-        if self._closed:
-            raise shutdown_error()
+        self._phase.check()
 
     def is_mine(self) -> bool:
         """Return whether this very thread is in the middle of one of these methods, or of the ledger's."""
@@ -305,16 +312,16 @@ class Dispatcher:
 
     @property
     def broken(self) -> bool:
-        return self._error is not None
+        return self._phase.error is not None
 
     @property
     def closed(self) -> bool:
-        return self._closed or self._error is not None
+        return self._phase.is_closed or self._phase.error is not None
 
     @property
     def drained(self) -> bool:
         """Whether the backend may end as soon as nothing waits."""
-        return self._drained or self._error is not None
+        return self._phase.is_drained or self._phase.error is not None
 
     @property
     def waiting(self) -> int:
@@ -324,7 +331,7 @@ class Dispatcher:
     @property
     def waiting_works(self) -> int:
         """Pieces of work that no worker has, and that will be started in any case."""
-        parked = len(self._parked) if self._closed else 0
+        parked = len(self._parked) if self._phase.is_closed else 0
         return len(self._waiting) + len(self._resting) + parked
 
     def rouse(self) -> float | None:
@@ -382,8 +389,3 @@ class Dispatcher:
 
 def _nobody() -> None:
     """Stand in for a backend until there is one."""
-
-
-def shutdown_error() -> RuntimeError:
-    """Return the standard library's error for work that comes too late."""
-    return RuntimeError("cannot schedule new futures after shutdown")

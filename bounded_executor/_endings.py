@@ -82,6 +82,7 @@ class Endings:
     def proved_useful(self) -> None:
         """Note that a process has begun a task, or brought an outcome: if there was a storm, it is over."""
         self._stillborn = 0
+        self._witness = None
 
     def may_start(self, count: int) -> int:
         """Return how many of ``count`` processes to start now."""
@@ -89,12 +90,13 @@ class Endings:
             return count
         return min(count, 0 if self._witness is not None else 1)
 
-    def watches(self, child: Child) -> bool:
-        """Return whether a new process is the one to be watched closely."""
-        if self._stillborn < MAX_STILLBORN:
-            return False
+    def watches_next(self) -> bool:
+        """Return whether the next process is the one to be watched closely."""
+        return self._stillborn >= MAX_STILLBORN
+
+    def watch(self, child: Child) -> None:
+        """Take note which process that is."""
         self._witness = child
-        return True
 
     def watches_supervisors(self) -> bool:
         """Return whether a new supervisor, the last one that is tried, is to be watched closely."""
@@ -120,7 +122,7 @@ class Endings:
         begun = work is not None and self._has_begun(child, work)
         asked_for = child.retiring or child.condemned
         how = f"process {pid} {describe(status)}"
-        if child.condemned and not child.timed_out:
+        if child.condemned and not child.timed_out and status == -signal.SIGKILL:
             how = f"process {pid} had closed its connection to this one and was killed"
         if peak:
             how += f"; it had {peak / 2**20:.1f} MiB of memory at most"
@@ -131,14 +133,14 @@ class Endings:
             how += f"; the kernel counts an out-of-memory kill {killer}"
         if not child.retiring and not child.timed_out:
             self.crashed += 1
-        if begun:
+        if begun or child.timed_out:
             self._stillborn = 0
         elif not child.retiring and not child.has_finished:
             self._stillborn += 1
         if child is self._witness and self._stillborn > MAX_STILLBORN:
             self._break(self._storm(how, child), None)
         breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
-        if work is not None and not begun:
+        if work is not None and not begun and not child.timed_out:
             self._dispatcher.give_back(
                 work, error=TerminatedWorkerError(f"{work.name} was not run: its {how}")
             )
@@ -158,11 +160,14 @@ class Endings:
                 None,
             )
 
-    def supervisor_lost(self, asked_for: bool, left: list[tuple[Child, Work]], words: str) -> bool:
+    def supervisor_lost(
+        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str
+    ) -> bool:
         """Note that the supervisor has ended, and all of its children with it.
 
         Args:
             asked_for: it had said that it would.
+            useful: one of its children at least was ready.
             left: what its children leave behind.
             words: the last that it wrote to standard error, where it was watched.
 
@@ -177,7 +182,7 @@ class Endings:
                 self._time_out(child, work, child.pid or 0)
             else:
                 self._lose(child, work)
-        if not asked_for and self._settings.on_crash == "break":
+        if not asked_for and useful and self._settings.on_crash == "break":
             self._break("the supervisor of the processes ended, and on_crash is 'break'", None)
         if self._futile_supervisors >= MAX_SUPERVISORS:
             preload = f"; preload={self._settings.preload!r}" if self._settings.preload else ""
@@ -237,9 +242,9 @@ class Endings:
             self._dispatcher.fail_item(work, work.done, error)
 
     def _run_again(self, item: Work, rest: float, error: BaseException) -> None:
-        self.retried += 1
-        _log.info("%s is run once more: %s", item.name, error)
-        self._dispatcher.again(item, rest, error)
+        if self._dispatcher.again(item, rest, error):
+            self.retried += 1
+            _log.info("%s is run once more: %s", item.name, error)
 
     def _has_begun(self, child: Child, work: Work) -> bool:
         return self._board is None or self._board.has_begun(child.place, work.ident, work.done)

@@ -5,6 +5,8 @@ Used by the thread of ``_workers``.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 from collections.abc import Callable
 
@@ -17,6 +19,9 @@ __all__ = ["Lateness"]
 
 # Time to write the stack, or to be noticed as dead, before SIGKILL.
 GRACE_SECONDS = 1.0
+# Time for the supervisor to carry out a SIGKILL and to reap. It is longer only where it is busy, with
+# an import of a module that children are to share.
+KILL_SECONDS = 2.0
 
 
 class Lateness:
@@ -33,6 +38,7 @@ class Lateness:
         self._supervision = supervision
         self._tasks: Deadlines[Child] = Deadlines(task_timeout)
         self._grace: Deadlines[Child] = Deadlines(GRACE_SECONDS)
+        self._killed: Deadlines[Child] = Deadlines(KILL_SECONDS)
 
     def begin(self, child: Child) -> None:
         """Note that the child begins a task."""
@@ -52,20 +58,35 @@ class Lateness:
         """Note that the child is gone."""
         self._tasks.stop(child)
         self._grace.stop(child)
+        self._killed.stop(child)
 
     def next(self) -> float | None:
         """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
-        dues = (self._roster.retirement.next(), self._tasks.next(), self._grace.next())
+        dues = (
+            self._roster.retirement.next(),
+            self._tasks.next(),
+            self._grace.next(),
+            self._killed.next(),
+        )
         return min((due for due in dues if due is not None), default=None)
 
-    def look(self, hear: Callable[[Child], None]) -> None:
+    def kill(self, child: Child, number: int) -> None:
+        """Have a signal sent to the child; SIGKILL is seen to."""
+        self._supervision.kill(child, number)
+        if number == signal.SIGKILL:
+            self._killed.start(child)
+
+    def look(self, hear: Callable[[Child], None]) -> bool:
         """End what is due.
 
         Args:
             hear: takes what a child has written so far. This thread may have been late itself.
+
+        Returns:
+            Whether the supervisor does not do what it is told.
         """
         for child in self._roster.retirement.expired():
-            self._supervision.kill(child, signal.SIGKILL)
+            self.kill(child, signal.SIGKILL)
         for child in self._tasks.expired():
             hear(child)
             if child.work is not None and child not in self._tasks:
@@ -76,4 +97,12 @@ class Lateness:
                 self._grace.start(child)
         for child in self._grace.expired():
             child.condemned = True
-            self._supervision.kill(child, signal.SIGKILL)
+            self.kill(child, signal.SIGKILL)
+        stuck = self._killed.expired()
+        for child in stuck:
+            if child.pid is not None:
+                # It has not been reaped, so the number is still its own.
+                with contextlib.suppress(OSError):
+                    os.kill(child.pid, signal.SIGKILL)
+            self._killed.start(child)
+        return bool(stuck)

@@ -48,9 +48,10 @@ class LedgerCounts:
 
 
 class _Waiter:
-    __slots__ = ("error", "granted", "sizes", "turn")
+    __slots__ = ("after_close", "error", "granted", "sizes", "turn")
 
-    def __init__(self, lock: threading.RLock, sizes: Sequence[int]) -> None:
+    def __init__(self, lock: threading.RLock, sizes: Sequence[int], after_close: bool) -> None:
+        self.after_close = after_close
         self.turn = threading.Condition(lock)
         self.sizes = sizes
         self.granted = 0
@@ -126,7 +127,7 @@ class Ledger:
                 return 1
             if not block:
                 raise QueueFull(self._full_message())
-            return self._wait(sizes, timeout)
+            return self._wait(sizes, timeout, after_close)
 
     def finish(self, count: int = 1, *, size: int = 0, to_deliver: bool = False) -> None:
         """Give slots back because outcomes arrived.
@@ -190,17 +191,26 @@ class Ledger:
         """Return how many more bytes fit; None for no limit. Takes no lock."""
         return None if self.queue_bytes is None else max(0, self.queue_bytes - self._weight)
 
-    def close(self, error: Callable[[], BaseException]) -> None:
+    def close(self, error: Callable[[], BaseException], *, after_close: bool = False) -> None:
         """Refuse every further :meth:`acquire` and wake all that wait, with a fresh error each.
 
         Slots that are held stay held until they are given back.
+
+        Args:
+            error: makes the error.
+            after_close: wake those too that wait with ``after_close``.
         """
         with self._lock:
             self._closed = error
-            waiters, self._waiters = self._waiters, deque()
+            waiters = self._waiters
+            self._waiters = deque(one for one in waiters if one.after_close and not after_close)
+            self._lagging_since = None
             for waiter in waiters:
+                if waiter.after_close and not after_close:
+                    continue
                 waiter.error = error
                 waiter.turn.notify()
+            self._serve()
 
     def counts(self) -> LedgerCounts:
         """Return the counters, all read in one moment."""
@@ -252,10 +262,10 @@ class Ledger:
         self._waiters.popleft()
         self._lagging_since = None
 
-    def _wait(self, sizes: Sequence[int], timeout: float | None) -> int:
+    def _wait(self, sizes: Sequence[int], timeout: float | None, after_close: bool) -> int:
         began = monotonic()
         deadline = None if timeout is None else began + timeout
-        waiter = _Waiter(self._lock, sizes)
+        waiter = _Waiter(self._lock, sizes, after_close)
         self._waiters.append(waiter)
         self._serve()
         try:

@@ -41,6 +41,9 @@ class Loop(Generic[Owner]):
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._is_open = True
+        # Notes may have been left before.
+        self._wake_pending = True
+        self.wake_surely()
 
     def wake(self) -> None:
         """Have the thread take a turn; never blocks, callable from any thread."""

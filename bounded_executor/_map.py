@@ -27,7 +27,8 @@ from typing import Any
 from . import _pickling
 from ._admission import must_not_block
 from ._delivery import load_outcome
-from ._dispatch import Dispatcher, shutdown_error
+from ._dispatch import Dispatcher
+from ._phase import shutdown_error
 from ._results import Outcome, Results
 from ._work import Work
 from .errors import QueueFull, SubmitTimeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -23,9 +24,15 @@ class MapIterator(Iterator[Any]):
         # Held until the end, so that an executor which only the iterator needs is not collected.
         self._executor: object | None = executor
         self._on_begin = on_begin
+        self._pid = os.getpid()
 
     def __next__(self) -> Any:
         run = self._run
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                f"this map belongs to process {self._pid} and was inherited by process {os.getpid()} "
+                "through os.fork(), where nothing brings its results."
+            )
         if not run.begun:
             self._on_begin(run)
         try:

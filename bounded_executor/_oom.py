@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 
 from . import _allowance
 
@@ -23,11 +24,15 @@ class KillCounter:
         for self._file, self._source in _counters():
             break
         self._count = self._read()
+        self._read_at = monotonic()
 
     def grown(self) -> str | None:
-        """Return where the count has grown since the last call; None when it has not."""
+        """Return where, and in what time, the count has grown since the last call; None when it has not."""
         before, self._count = self._count, self._read()
-        return self._source if self._count > before else None
+        began, self._read_at = self._read_at, monotonic()
+        if self._count <= before:
+            return None
+        return f"{self._source} in the last {self._read_at - began:.0f} seconds"
 
     def _read(self) -> int:
         return 0 if self._file is None else _read(self._file) or 0

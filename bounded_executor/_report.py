@@ -93,3 +93,6 @@ class Recording:
         os.close(self._stderr)
         with contextlib.suppress(OSError):
             os.write(2, os.pread(self._fd, os.fstat(self._fd).st_size, 0))
+            # A stack that is left later begins the file anew.
+            os.ftruncate(self._fd, 0)
+            os.lseek(self._fd, 0, os.SEEK_SET)

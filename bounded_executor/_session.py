@@ -11,7 +11,7 @@ from . import _loky, _pickling, _process
 from ._board import CAN_SHARE, Board
 from ._params import Settings
 from ._report import Report
-from ._wire import Channel, Kind
+from ._wire import MAX_FDS, Channel, Kind
 
 __all__ = ["Session"]
 
@@ -36,6 +36,11 @@ class Session:
             initializer, self._fds, self._kept = _pickling.dump_inherited(
                 (settings.initializer, settings.initargs)
             )
+            # The board and a report travel along.
+            if len(self._fds) > MAX_FDS - 2:
+                count = len(self._fds)
+                self.release_descriptors()
+                raise ValueError(f"initargs may refer to {MAX_FDS - 2} file descriptors at most, got {count}")
         self._config = _process.Config.capture(settings, forked=self.forked, initializer=initializer)
 
     def open_board(self) -> Board | None:

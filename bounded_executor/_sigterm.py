@@ -6,6 +6,7 @@ only leaves a note for the executor's own thread.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -30,9 +31,10 @@ class Drain:
         if threading.current_thread() is not threading.main_thread():
             raise ValueError("drain_on_sigterm only works in the main thread, as signal handlers do")
         self.requested = False
+        self._pid = os.getpid()
         self._begin = begin
         self._ended = ended
-        self._before: Any = signal.getsignal(signal.SIGTERM)
+        self._before: Any = _handler_of_others()
         signal.signal(signal.SIGTERM, self._handle)
 
     def __repr__(self) -> str:
@@ -46,7 +48,8 @@ class Drain:
             signal.signal(signal.SIGTERM, self._before)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        first = not self.requested and not self._ended()
+        # A forked copy of this process has the handler too, and nothing to drain.
+        first = not self.requested and not self._ended() and self._pid == os.getpid()
         if first:
             self.requested = True
             self._begin()
@@ -56,3 +59,11 @@ class Drain:
         elif not first and self._before == signal.SIG_DFL:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.raise_signal(signal.SIGTERM)
+
+
+def _handler_of_others() -> Any:
+    """Return the handler in place, or the one before it where it is that of an executor that has ended."""
+    handler: Any = signal.getsignal(signal.SIGTERM)
+    while isinstance(drain := getattr(handler, "__self__", None), Drain) and drain._ended():
+        handler = drain._before
+    return handler

@@ -5,7 +5,9 @@ Used by the thread of ``_workers``.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import socket
 from time import monotonic
 
@@ -72,7 +74,7 @@ class Starter:
         Raises:
             BaseException: there is no supervisor, and none could be started.
         """
-        if self.next() is not None:
+        if self._pause_until is not None:
             return
         for _ in range(self._endings.may_start(count)):
             self._supervision.start(self._endings.watches_supervisors())
@@ -80,18 +82,31 @@ class Starter:
 
     def next(self) -> float | None:
         """Return until when nothing is started, on the clock of ``time.monotonic``; None: all is well."""
-        if self._pause_until is not None and self._pause_until <= monotonic():
-            self._pause_until = None
         return self._pause_until
 
+    def resume(self) -> None:
+        """Start again, if the time is over in which nothing was to be started."""
+        if self._pause_until is not None and self._pause_until <= monotonic():
+            self._pause_until = None
+
     def _start_one(self) -> None:
-        ours, theirs = socket.socketpair()
+        watched = self._endings.watches_next()
+        with contextlib.ExitStack() as undo:
+            report = None
+            fds: list[int] = []
+            if watched or self._reports:
+                report = Report()
+                undo.callback(report.close)
+                fds.append(report.share())
+                undo.callback(os.close, fds[0])
+            ours, theirs = socket.socketpair()
+            undo.pop_all()
+        fds.insert(0, theirs.detach())
+        # From here on there is a record, and nothing more that can fail.
         child = self._roster.add(Channel(ours))
-        fds = [theirs.detach()]
-        watched = self._endings.watches(child)
-        if watched or self._reports:
-            child.report = Report()
-            fds.append(child.report.share())
+        child.report = report
+        if watched:
+            self._endings.watch(child)
         if self._board is not None:
             child.place = self._board.take()
         self.children_started += 1

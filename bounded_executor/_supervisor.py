@@ -142,6 +142,9 @@ class _Supervisor:
             self._try_imports()
 
     def _start_child(self, ident: int, order: Order, fds: list[int]) -> None:
+        if not fds:
+            self._tell(Kind.NOT_STARTED, ident, body=b"the supervisor has no file descriptors left")
+            return
         report = _process.Descriptors(fds[1:])
         with socket.socket(self._sock.family, self._sock.type, fileno=fds[0]) as sock:
             plan = _child.Plan(self._config, self._fds, order, self._board, report, os.getpid())

@@ -12,20 +12,25 @@ Supervisor and child have one partner and nothing better to do: they use :func:`
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 from collections import deque
 from typing import NamedTuple
 
-__all__ = ["Channel", "Frame", "Kind", "Order", "read_frame", "write_frame"]
+__all__ = ["MAX_FDS", "Channel", "Frame", "Kind", "Order", "read_frame", "write_frame"]
 
 _HEADER = struct.Struct("<QBQQd")
 _CHUNK = 1 << 16
 # A frame longer than this is received into memory of its own instead of through the buffer.
 _LONG = 1 << 16
+# The kernel passes on no more in one message.
+MAX_FDS = 253
 # What is received is not for programs that tasks start.
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# What is sent is taken a moment later; anything else means that the partner is gone.
+_LATER = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}
 # Bytes read from one socket before the others get their turn.
 _TURN = 1 << 22
 
@@ -110,7 +115,7 @@ def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
         if fds is None:
             data = sock.recv(want)
         else:
-            data, new, _, _ = socket.recv_fds(sock, want, 64, _CLOEXEC)
+            data, new, _, _ = socket.recv_fds(sock, want, MAX_FDS, _CLOEXEC)
             fds.extend(new)
         if not data:
             return None
@@ -191,10 +196,9 @@ class Channel:
             data, fds = self._out[0]
             try:
                 sent = socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self._drop_output()
+            except OSError as error:
+                if error.errno not in _LATER:
+                    self._drop_output()
                 return
             for fd in fds:
                 os.close(fd)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from ._delivery import Delivery
+from ._delivery import Delivery, must_run_no_callbacks
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
 
@@ -155,8 +155,13 @@ class FutureSink:
 
     def cancelled(self, work: Work) -> None:
         self._future._forget = None
+        if self._notified:
+            return
+        if must_run_no_callbacks() and not self._future.cancelled():
+            self._notified = True
+            self._delivery.put_cancelled(self._future)
         # `cancel` has come first unless the executor does the cancelling; wait() and
         # as_completed() learn of it from the second call.
-        if not self._notified and Future.cancel(self._future):
+        elif Future.cancel(self._future):
             self._notified = True
             self._future.set_running_or_notify_cancel()

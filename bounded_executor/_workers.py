@@ -4,24 +4,23 @@ One thread per executor owns everything here: it alone talks to the supervisor a
 so their records need no lock. Other threads only leave a note in its ``_loop``.
 
 Which child is in which state, and how many are needed, is in the books of ``_roster``. They are
-ordered by ``_starting``; what takes too long is ended by ``_lateness``; what an end means is decided
-in ``_endings``.
+ordered by ``_starting`` and given work by ``_giving``; what takes too long is ended by ``_lateness``;
+what an end means is decided in ``_endings``. This module hears what they say, and owns the thread.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import pickle
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from time import monotonic
 
 from . import _allowance, _loky, _pickling
+from ._delivery import run_no_callbacks_here
 from ._dispatch import Dispatcher
 from ._endings import Endings
+from ._giving import Giver
 from ._governor import RETRY_SECONDS, Governor
 from ._lateness import Lateness
 from ._loop import Loop
@@ -33,7 +32,6 @@ from ._stall import StallWatch
 from ._starting import Starter
 from ._supervision import Supervision
 from ._wire import Channel, Frame, Kind
-from ._work import Work
 from .errors import BrokenProcessPool
 
 __all__ = ["Workers"]
@@ -72,9 +70,17 @@ class Workers:
         self._lateness = Lateness(settings.task_timeout, self._roster, self._supervision)
         self._stall = StallWatch(settings.stall_warning, self._roster)
         self._any_ready = False
-        self._governor: Governor | None = None
-        self._held_back = False
-        self._next_rested: float | None = None
+        self._giver = Giver(
+            settings.max_workers,
+            dispatcher,
+            self._roster,
+            self.starter,
+            self.endings,
+            self._lateness,
+            self._stall,
+            self._loop,
+            self._break,
+        )
         self._quit = False
         self._leased = threading.Event()
         self._thread: threading.Thread | None = None
@@ -94,7 +100,7 @@ class Workers:
         total = self._settings.max_memory_total
         if total is not None:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
-            self._governor = Governor(allowance, self._settings.max_workers)
+            self._giver.governor = Governor(allowance, self._settings.max_workers)
         try:
             self._loop.open()
             self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
@@ -140,6 +146,7 @@ class Workers:
     # Everything below runs on the thread.
 
     def _run(self) -> None:
+        run_no_callbacks_here()
         try:
             self._quit = not self._has_leased()
             while not self._quit:
@@ -148,9 +155,12 @@ class Workers:
                         self._hear_supervisor(channel)
                     else:
                         self._hear_child(child)
-                self._lateness.look(self._hear_child)
+                stuck = self._lateness.look(self._hear_child)
+                if stuck and self._dispatcher.drained:
+                    # Nobody is to wait for its import at the end.
+                    self._lose_supervisor(stuck=True)
                 self._stall.look()
-                self._fill()
+                self._giver.fill()
                 self._quit = (
                     self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
                 )
@@ -174,61 +184,6 @@ class Workers:
         finally:
             self._leased.set()
         return True
-
-    # Giving work
-
-    def _fill(self) -> None:
-        dispatcher = self._dispatcher
-        roster = self._roster
-        self._held_back = False
-        self._next_rested = dispatcher.rouse()
-        while (child := roster.take_idle()) is not None:
-            work = None
-            if dispatcher.waiting and not self._may_run_one_more():
-                self._held_back = True
-            else:
-                work = dispatcher.take(child.left, beside=roster.busy)
-            if work is None:
-                roster.put_back(child)
-                break
-            self._give(child, work)
-        if dispatcher.drained and not dispatcher.waiting_works:
-            for child in roster.unoccupied():
-                self._retire(child)
-            return
-        most = self._settings.max_workers if self._governor is None else self._governor.workers
-        if self._held_back:
-            for child in roster.superfluous(most):
-                self._retire(child)
-        missing = roster.missing(dispatcher.waiting_works, most)
-        if missing:
-            self._start(missing)
-
-    def _may_run_one_more(self) -> bool:
-        if self._governor is None:
-            return True
-        return self._governor.allows((child.pid or 0, child.idle_bytes) for child in self._roster.working())
-
-    def _give(self, child: Child, work: Work) -> None:
-        if not self._roster.busy:
-            self._stall.heard()
-        self._roster.give(child, work)
-        self._roster.alone = self._dispatcher.runs_alone(work)
-        self._lateness.begin(child)
-        if work.items is None:
-            child.channel.send(Kind.CALL, work.ident, body=work.body)
-        else:
-            child.channel.send(Kind.CHUNK, work.ident, body=pickle.dumps((work.body, work.items)))
-        self._loop.watch(child.channel, child)
-
-    def _start(self, count: int) -> None:
-        if not self._roster:
-            self._stall.heard()
-        try:
-            self.starter.start(count)
-            self.endings.count_kills()
-        except BaseException as error:
-            self._break(f"no supervisor process could be started: {error}", error)
 
     # Hearing of outcomes
 
@@ -254,8 +209,8 @@ class Workers:
                 if self._roster.rest(child):
                     self._replace(child)
         elif frame.kind == Kind.PEAK:
-            if self._governor is not None:
-                self._governor.learn(frame.ident - child.idle_bytes)
+            if self._giver.governor is not None:
+                self._giver.governor.learn(frame.ident - child.idle_bytes)
         elif frame.kind == Kind.LEAVING:
             self._roster.leave(child)
         elif frame.kind == Kind.BEGUN:
@@ -297,30 +252,24 @@ class Workers:
             _log.debug("process %d has taken too much memory and is replaced", child.pid)
         else:
             _log.debug("process %d has run its %d tasks and is replaced", child.pid, child.limit)
-        self._retire(child)
-
-    def _retire(self, child: Child) -> None:
-        """Let a child that has no work leave; one that has run all it may does so by itself."""
-        if self._roster.retire(child) and child.left != 0:
-            with contextlib.suppress(OSError):
-                child.channel.sock.shutdown(socket.SHUT_WR)
+        self._giver.retire(child)
 
     def _patience(self) -> float | None:
         dues = (
             self._lateness.next(),
-            self._next_rested,
+            self._giver.next_rested,
             self._stall.next(),
             self.starter.next(),
         )
         due = min((one for one in dues if one is not None), default=None)
         patience = None if due is None else max(0.0, due - monotonic())
-        if self._held_back:
+        if self._giver.held_back:
             patience = RETRY_SECONDS if patience is None else min(patience, RETRY_SECONDS)
         return patience
 
     def _kill_all(self, number: int) -> None:
         for child in self._roster:
-            self._supervision.kill(child, number)
+            self._lateness.kill(child, number)
 
     def _died(self, ident: int, pid: int, status: int, peak: int) -> None:
         child = self._roster.get(ident)
@@ -340,9 +289,7 @@ class Workers:
             return
         self._roster.remove(child)
         self._forget(child)
-        hopeless = self.starter.failed(why)
-        if hopeless is not None:
-            self._break(hopeless)
+        self._giver.starting_failed(why)
 
     def _forget(self, child: Child) -> None:
         self._lateness.forget(child)
@@ -366,12 +313,13 @@ class Workers:
         if channel.eof:
             self._lose_supervisor()
 
-    def _lose_supervisor(self) -> None:
+    def _lose_supervisor(self, *, stuck: bool = False) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
         asked_for, words = self._supervision.lose()
         children = list(self._roster)
         # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
         await_ends([child.pid for child in children if child.pid is not None])
+        useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
             for frame in child.channel.receive():
@@ -379,7 +327,7 @@ class Workers:
             work = self._roster.remove(child)
             if work is not None:
                 left.append((child, work))
-        if self.endings.supervisor_lost(asked_for, left, words):
+        if self.endings.supervisor_lost(asked_for, useful, left, words) or stuck:
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
         for child in children:

@@ -1,0 +1,140 @@
+"""Gives waiting work to idle children, sends home those that are not needed, and orders more where they are.
+
+Used by the thread of ``_workers``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+import socket
+from collections.abc import Callable
+
+from ._dispatch import Dispatcher
+from ._endings import Endings
+from ._governor import Governor
+from ._lateness import Lateness
+from ._loop import Loop
+from ._roster import Child, Roster
+from ._stall import StallWatch
+from ._starting import Starter
+from ._wire import Kind
+from ._work import Work
+
+__all__ = ["Giver"]
+
+
+class Giver:
+    """Keeps the children busy.
+
+    Args:
+        max_workers: tasks that may run at once.
+        dispatcher: where work comes from.
+        roster: who is idle.
+        starter: starts more children.
+        endings: is told when the first is being started.
+        lateness: is told of each task that begins.
+        stall: is told when something begins after nothing was there.
+        loop: waits for room in the children's sockets.
+        break_: makes the executor unusable, with a message and a cause.
+
+    Attributes:
+        governor: says whether there is memory for one more task; None where nobody asks.
+        held_back: work waits for memory.
+        next_rested: when work that rests is due, on the clock of ``time.monotonic``.
+    """
+
+    def __init__(
+        self,
+        max_workers: int,
+        dispatcher: Dispatcher,
+        roster: Roster,
+        starter: Starter,
+        endings: Endings,
+        lateness: Lateness,
+        stall: StallWatch,
+        loop: Loop[Child | None],
+        break_: Callable[[str, BaseException | None], None],
+    ) -> None:
+        self.governor: Governor | None = None
+        self.held_back = False
+        self.next_rested: float | None = None
+        self._max_workers = max_workers
+        self._dispatcher = dispatcher
+        self._roster = roster
+        self._starter = starter
+        self._endings = endings
+        self._lateness = lateness
+        self._stall = stall
+        self._loop = loop
+        self._break = break_
+
+    def fill(self) -> None:
+        """Give what can be given now, and see to it that there are as many children as are needed."""
+        dispatcher = self._dispatcher
+        roster = self._roster
+        self.held_back = False
+        self._starter.resume()
+        self.next_rested = dispatcher.rouse()
+        while (child := roster.take_idle()) is not None:
+            work = None
+            if dispatcher.waiting and not self._may_run_one_more():
+                self.held_back = True
+            else:
+                work = dispatcher.take(child.left, beside=roster.busy)
+            if work is None:
+                roster.put_back(child)
+                break
+            self._give(child, work)
+        if dispatcher.drained and not dispatcher.waiting_works:
+            for child in roster.unoccupied():
+                self.retire(child)
+            return
+        most = self._max_workers if self.governor is None else self.governor.workers
+        if self.held_back:
+            for child in roster.superfluous(most):
+                self.retire(child)
+        missing = roster.missing(dispatcher.waiting_works, most)
+        if missing:
+            self._start(missing)
+
+    def _may_run_one_more(self) -> bool:
+        if self.governor is None:
+            return True
+        return self.governor.allows((child.pid or 0, child.idle_bytes) for child in self._roster.working())
+
+    def _give(self, child: Child, work: Work) -> None:
+        if not self._roster.busy:
+            self._stall.heard()
+        self._roster.give(child, work)
+        self._roster.alone = self._dispatcher.runs_alone(work)
+        self._lateness.begin(child)
+        if work.items is None:
+            child.channel.send(Kind.CALL, work.ident, body=work.body)
+        else:
+            child.channel.send(Kind.CHUNK, work.ident, body=pickle.dumps((work.body, work.items)))
+        self._loop.watch(child.channel, child)
+
+    def retire(self, child: Child) -> None:
+        """Let a child that has no work leave; one that has run all it may does so by itself."""
+        if self._roster.retire(child) and child.left != 0:
+            with contextlib.suppress(OSError):
+                child.channel.sock.shutdown(socket.SHUT_WR)
+
+    def _start(self, count: int) -> None:
+        if not self._roster:
+            self._stall.heard()
+        try:
+            self._starter.start(count)
+            self._endings.count_kills()
+        except OSError as error:
+            # No descriptors, or no memory, just now.
+            self.starting_failed(str(error))
+        except BaseException as error:
+            self._break(f"no supervisor process could be started: {error}", error)
+
+    def starting_failed(self, why: str) -> None:
+        """Go on with the children that there are, and try again in a moment."""
+        hopeless = self._starter.failed(why)
+        if hopeless is not None:
+            self._break(hopeless, None)
