@@ -41,10 +41,13 @@ class Deadlines(Generic[Owner]):
 
     def next(self) -> float | None:
         """Return when the next is due, on the clock of ``time.monotonic``; None where none is."""
-        return next(iter(self._due.values()), None)
+        # Asked for in every turn of the loop, and nearly always nobody is there.
+        return next(iter(self._due.values())) if self._due else None
 
     def expired(self) -> list[Owner]:
         """Return those whose time is over, each once."""
+        if not self._due:
+            return []
         now = monotonic()
         late = []
         for owner, due in self._due.items():

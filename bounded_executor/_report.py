@@ -13,7 +13,6 @@ import contextlib
 import faulthandler
 import os
 import signal
-import tempfile
 
 __all__ = ["STACK_SIGNAL", "Recording", "Report", "leave_stack"]
 
@@ -34,6 +33,9 @@ class Report:
         if hasattr(os, "memfd_create"):
             self._fd = os.memfd_create("bounded-executor-report", os.MFD_CLOEXEC)
         else:
+            # Not by all processes: it brings much along.
+            import tempfile
+
             with tempfile.TemporaryFile() as file:
                 self._fd = os.dup(file.fileno())
 
