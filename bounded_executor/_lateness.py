@@ -39,6 +39,7 @@ class Lateness:
         self._tasks: Deadlines[Child] = Deadlines(task_timeout)
         self._grace: Deadlines[Child] = Deadlines(GRACE_SECONDS)
         self._killed: Deadlines[Child] = Deadlines(KILL_SECONDS)
+        self._own = (self._tasks, self._grace, self._killed)
 
     def begin(self, child: Child) -> None:
         """Note that the child begins a task."""
@@ -62,13 +63,12 @@ class Lateness:
 
     def next(self) -> float | None:
         """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
-        dues = (
-            self._roster.retirement.next(),
-            self._tasks.next(),
-            self._grace.next(),
-            self._killed.next(),
-        )
-        return min((due for due in dues if due is not None), default=None)
+        due = self._roster.retirement.next()
+        for deadlines in self._own:
+            one = deadlines.next()
+            if one is not None and (due is None or one < due):
+                due = one
+        return due
 
     def kill(self, child: Child, number: int) -> None:
         """Have a signal sent to the child; SIGKILL is seen to."""

@@ -150,16 +150,15 @@ class Workers:
         try:
             self._quit = not self._has_leased()
             while not self._quit:
-                for channel, child in self._loop.wait(self._patience()):
+                due = self._next_due()
+                patience = None if due is None else max(0.0, due - monotonic())
+                for channel, child in self._loop.wait(patience):
                     if child is None:
                         self._hear_supervisor(channel)
                     else:
                         self._hear_child(child)
-                stuck = self._lateness.look(self._hear_child)
-                if stuck and self._dispatcher.drained:
-                    # Nobody is to wait for its import at the end.
-                    self._lose_supervisor(stuck=True)
-                self._stall.look()
+                if due is not None and due <= monotonic():
+                    self._look_for_late_ones()
                 self._giver.fill()
                 self._quit = (
                     self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
@@ -254,18 +253,22 @@ class Workers:
             _log.debug("process %d has run its %d tasks and is replaced", child.pid, child.limit)
         self._giver.retire(child)
 
-    def _patience(self) -> float | None:
+    def _next_due(self) -> float | None:
+        """Return when something is to be done though nothing has happened, on the clock of ``monotonic``."""
         dues = (
             self._lateness.next(),
             self._giver.next_rested,
             self._stall.next(),
             self.starter.next(),
+            monotonic() + RETRY_SECONDS if self._giver.held_back else None,
         )
-        due = min((one for one in dues if one is not None), default=None)
-        patience = None if due is None else max(0.0, due - monotonic())
-        if self._giver.held_back:
-            patience = RETRY_SECONDS if patience is None else min(patience, RETRY_SECONDS)
-        return patience
+        return min((one for one in dues if one is not None), default=None)
+
+    def _look_for_late_ones(self) -> None:
+        if self._lateness.look(self._hear_child) and self._dispatcher.drained:
+            # Nobody is to wait for the supervisor's import at the end.
+            self._lose_supervisor(stuck=True)
+        self._stall.look()
 
     def _kill_all(self, number: int) -> None:
         for child in self._roster:
