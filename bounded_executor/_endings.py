@@ -198,7 +198,8 @@ class Endings:
         if not self._has_begun(child, work):
             self._dispatcher.give_back(work, error=TerminatedWorkerError(f"{work.name} was not run: {why}."))
         elif self._dispatcher.runs_alone(work):
-            why += f", {work.losses + 1} times, the last time with no other task beside it"
+            work.losses += 1
+            why += f", {work.losses} times, the last time with no other task beside it"
             self._blame(
                 work, lambda tries: TerminatedWorkerError(f"{work.name} was not finished: {why}.{tries}")
             )
@@ -236,7 +237,8 @@ class Endings:
         allowed = self._settings.task_retries
         error = make_error(f" This was try {item.tries} of {allowed + 1}." if allowed else "")
         if item.tries <= allowed:
-            rest = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** (item.tries - 1))
+            # The exponent is kept within what a float can hold.
+            rest = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** min(item.tries - 1, 100))
             self._run_again(item, rest * random.uniform(0.5, 1.0), error)
         else:
             self._dispatcher.fail_item(work, work.done, error)
