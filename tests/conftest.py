@@ -28,11 +28,12 @@ WATCHDOG_SECONDS = 120
 SLOW_WATCHDOG_SECONDS = 1800
 STRAGGLER_SECONDS = 10.0
 WARM_STRAGGLER_SECONDS = 0.3
-TRACKER_SECONDS = 5.0
 MARK = "BOUNDED_EXECUTOR_TEST_RUN"
 
 os.environ[MARK] = str(os.getpid())
 _stderr: list[int] = []
+# Process ids of all that this run was seen to start.
+_seen: set[int] = set()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -70,6 +71,7 @@ def _processes() -> tuple[set[int], set[int]]:
         grown = bool(more)
         mine |= more
     mine.discard(os.getpid())
+    _seen.update(mine)
     mine = {pid for pid in mine if "resource_tracker" not in _command(pid)}
     children: dict[int, list[int]] = {pid: [] for pid in mine}
     for pid in mine:
@@ -130,18 +132,9 @@ def _segments() -> set[str]:
 
 
 def _is_of_another(segment: str) -> bool:
-    """Whether loky has made it in a process that is not this one, such as another run's.
-
-    One whose maker has ended counts only after a moment in which its resource tracker could remove it.
-    """
+    """Whether loky has made it in a process that none of ours was ever seen to be, such as another run's."""
     made_by = re.match(r"(?:sem\.)?loky-(\d+)-", segment)
-    if made_by is None or int(made_by[1]) == os.getpid():
-        return False
-    try:
-        age = time.time() - os.stat(f"/dev/shm/{segment}").st_mtime
-    except OSError:
-        return True
-    return os.path.exists(f"/proc/{made_by[1]}") or age < TRACKER_SECONDS
+    return made_by is not None and int(made_by[1]) not in _seen and int(made_by[1]) != os.getpid()
 
 
 def _used_by_others(segment: str, mine: set[int]) -> bool:
