@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from cases import Case, Entry
+from case import Case, Entry
 from contenders import CONTENDERS
 from processes import kill_all
 from summary import Summary

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from cases import CASES, Case, Figure
+from case import Case, Figure
+from cases import CASES
 from contenders import CONTENDERS
 from measure import CaseResult, Row
 from pictures import PICTURES
