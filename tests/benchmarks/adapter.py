@@ -7,56 +7,81 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager
 from importlib import metadata
-from typing import Any
+from typing import Any, Protocol
 
 Task = Callable[[Any], Any]
-Run = Callable[[Task, Sequence[Any]], "list[Any]"]
+Map = Callable[[Task, Iterable[Any]], Iterator[Any]]
+Call = Callable[[Task, Any], Any]
 Succeeded = Callable[[Any], None]
 Failed = Callable[[BaseException], None]
+Answer = Callable[[dict[str, Any]], None]
 
 # At most this many tasks per worker are submitted and unfinished, whoever does the limiting.
 UNFINISHED_PER_WORKER = 6
 
 
+def whole(result: Any) -> Any:
+    """Keep the result itself."""
+    return result
+
+
+class Run(Protocol):
+    """Runs a task on each input, one at a time, and returns what is kept of the results, in any order."""
+
+    def __call__(
+        self, task: Task, inputs: Iterable[Any], keep: Callable[[Any], Any] = whole
+    ) -> list[Any]: ...
+
+
 class Window:
-    """Keeps a pool without a bound of its own at a number of unfinished tasks.
+    """Runs tasks on a pool that calls back, with at most a number of them unfinished.
 
     Args:
-        bound: how many.
         submit: has the pool run a task and call back with its result, or with its error.
+        bound: how many; None where the pool itself sees to it.
     """
 
     def __init__(
-        self,
-        bound: int,
-        submit: Callable[[Task, Any, Succeeded, Failed], object],
+        self, submit: Callable[[Task, Any, Succeeded, Failed], object], bound: int | None = None
     ) -> None:
-        self._bound = bound
         self._submit = submit
+        self._bound = bound
 
-    def __call__(self, task: Task, inputs: Sequence[Any]) -> list[Any]:
-        slots = threading.Semaphore(self._bound)
+    def __call__(self, task: Task, inputs: Iterable[Any], keep: Callable[[Any], Any] = whole) -> list[Any]:
+        slots = None if self._bound is None else threading.BoundedSemaphore(self._bound)
         results: list[Any] = []
         errors: list[BaseException] = []
+        ended = threading.Event()
+        expected = -1
+
+        def arrived() -> None:
+            if slots is not None:
+                slots.release()
+            if len(results) + len(errors) == expected:
+                ended.set()
 
         def succeeded(result: Any) -> None:
-            results.append(result)
-            slots.release()
+            results.append(keep(result))
+            arrived()
 
         def failed(error: BaseException) -> None:
             errors.append(error)
-            slots.release()
+            arrived()
 
+        count = 0
         for one in inputs:
-            slots.acquire()
+            if slots is not None:
+                slots.acquire()
             self._submit(task, one, succeeded, failed)
-        # Who holds every slot knows that nothing is unfinished.
-        for _ in range(self._bound):
-            slots.acquire()
+            count += 1
+        expected = count
+        # The last one may have arrived before it was known to be the last.
+        if len(results) + len(errors) < count:
+            ended.wait()
         if errors:
             raise errors[0]
         return results
@@ -95,13 +120,42 @@ class Contender:
         """Import its package."""
         return importlib.import_module(self.module)
 
-    def pool(self, workers: int, every: int | None) -> AbstractContextManager[Run]:
-        """Open a pool, to be given a task and its inputs any number of times."""
+    def pool(
+        self, workers: int, every: int | None, unfinished: int | None = None
+    ) -> AbstractContextManager[Run]:
+        """Open a pool, to be given tasks one at a time.
+
+        Args:
+            workers: how many tasks run at once.
+            every: the number of tasks after which a worker is replaced; None: never.
+            unfinished: at most so many are; None: ``UNFINISHED_PER_WORKER`` for each worker.
+        """
         raise NotImplementedError
+
+    def mapper(
+        self, workers: int, chunksize: int | None = None, queue_size: int | None = None
+    ) -> AbstractContextManager[Map]:
+        """Open a pool, to be given many inputs in one call that returns an iterator over the results.
+
+        Args:
+            workers: how many tasks run at once.
+            chunksize: how many inputs travel together; None: the pool's default.
+            queue_size: its own bound; None: the pool's default. Only ours has one.
+        """
+        raise TypeError(f"{self.name} has no map")
+
+    def caller(self, workers: int) -> AbstractContextManager[Call]:
+        """Open a pool, to be given one task and waited for."""
+        raise TypeError(f"{self.name} is not called here")
 
     def executor(self, workers: int) -> AbstractContextManager[Executor]:
         """Open an executor, as its users do."""
         raise TypeError(f"{self.name} is no executor")
+
+
+def bound_of(workers: int, unfinished: int | None) -> int:
+    """Return how many tasks may be unfinished."""
+    return UNFINISHED_PER_WORKER * workers if unfinished is None else unfinished
 
 
 def follow(future: Future[Any], succeeded: Succeeded, failed: Failed) -> None:

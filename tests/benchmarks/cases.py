@@ -7,7 +7,9 @@ is one of the functions in ``runner.KINDS``.
 from __future__ import annotations
 
 from case import Case
+from cases_cost import COST
 from cases_footprint import FOOTPRINT
 from cases_recycling import RECYCLING
+from cases_speed import SPEED
 
-CASES: dict[str, Case] = {one.name: one for one in (*RECYCLING, *FOOTPRINT)}
+CASES: dict[str, Case] = {one.name: one for one in (*SPEED, *COST, *RECYCLING, *FOOTPRINT)}

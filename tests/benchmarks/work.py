@@ -16,6 +16,12 @@ def size(data: bytes) -> int:
     return len(data)
 
 
+def sleep_1_ms(number: int) -> int:
+    """Sleep for 1 ms."""
+    time.sleep(0.001)
+    return number
+
+
 def sleep_10_ms(number: int) -> int:
     """Sleep for 10 ms, as a task does that waits for a disk or a network."""
     time.sleep(0.01)
