@@ -90,9 +90,9 @@ COST = (
     Case(
         "parent-cpu",
         "Processor time of the parent",
-        "Two workers, tasks that do nothing, as in the cases `submit` and `map`. Counted is the processor time of "
-        "all threads of the process that gives the tasks, which is the one that has other things to do; "
-        "not that of the workers, nor of helper processes.",
+        "Two workers, tasks that do nothing, as in the cases `submit` and `map`. Counted is the processor "
+        "time of all threads of the process that gives the tasks, which is the one that has other things to "
+        "do; not that of the workers, nor of helper processes.",
         "given",
         (Figure("cpu", "microseconds per task", LOWER, 1),),
         _parent_cpu,

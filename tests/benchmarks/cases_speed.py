@@ -69,13 +69,14 @@ def _map_chunks(quick: bool) -> Iterator[Entry]:
 
 def _task_lengths(quick: bool) -> Iterator[Entry]:
     for milliseconds in (1, 10):
-        for workers in (2, 20):
+        for full in (2, 20):
+            workers = 2 if quick else full
             ideal = workers * 1000 // milliseconds
             for name in ("ours", "Pool"):
                 yield _submitted(
-                    f"{milliseconds} ms on {workers} workers",
+                    f"{milliseconds} ms on {full} workers",
                     name,
-                    2 if quick else workers,
+                    workers,
                     ideal * 3 // 2,
                     quick,
                     task=f"sleep_{milliseconds}_ms",
