@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import TESTS, script_environment
@@ -34,10 +40,104 @@ def rows(markdown: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
+SPEED = ["submit", "map", "map-chunks", "task-lengths", "payloads", "scaling-submit", "scaling-map"]
+COST = ["queue-size", "lasting", "latency", "parent-cpu"]
+ALONE = ["queue-size", "lasting"]
+
+
 def test_the_list_has_every_case() -> None:
     names = [line.split()[0] for line in benchmarks("--list").splitlines()]
-    assert names[:2] == ["recycling", "recycling-2"]
-    assert len(set(names)) == len(names) >= 6
+    assert names[: len(SPEED + COST)] == SPEED + COST
+    assert names[len(SPEED + COST) :][:2] == ["recycling", "recycling-2"]
+    assert len(set(names)) == len(names) >= 17
+
+
+@pytest.mark.parametrize("case", SPEED + COST)
+def test_a_quick_case_of_speed_shows_all_that_took_part(case: str) -> None:
+    out = benchmarks("--quick", "--case", case, "--contender", "ours", "Pool")
+    tables = re.findall(r"^(?:\|.*\n)+", out, re.MULTILINE)
+    assert tables
+    for head, _, *body in map(rows, tables):
+        assert {row[head.index("pool")] for row in body} == ({"ours"} if case in ALONE else {"ours", "Pool"})
+        assert ("against the best peer" in head) == (case not in ALONE)
+        assert "note" not in head, body
+        for row in body:
+            assert float(row[head.index("median")].replace(",", "")) > 0
+
+
+def test_the_registries_fit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from cases import CASES
+    from contenders import CONTENDERS
+    from drawing import COLOURS
+    from pictures import PICTURES
+    from runner import KINDS
+
+    assert set(SPEED + COST) <= {picture.case for picture in PICTURES} <= set(CASES)
+    for case in CASES.values():
+        entries = list(case.entries(False))
+        # The tiny size is of the same things.
+        assert [(one.point, one.contender, one.kind) for one in entries] == [
+            (one.point, one.contender, one.kind) for one in case.entries(True)
+        ]
+        assert len({(one.point, one.contender) for one in entries}) == len(entries)
+        for entry in entries:
+            assert entry.kind in KINDS and entry.contender in CONTENDERS
+            assert set(case.shown) <= set(entry.params)
+        if case.name in SPEED + COST:
+            assert {entry.contender for entry in entries} <= set(COLOURS)
+
+
+@pytest.mark.parametrize("bound", [3, None])
+def test_the_window(monkeypatch: pytest.MonkeyPatch, bound: int | None) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from adapter import Window
+
+    lock = threading.Lock()
+    threads: list[threading.Thread] = []
+    unfinished = most = 0
+
+    def submit(task: Any, one: Any, succeeded: Callable[[Any], None], failed: Callable[..., None]) -> None:
+        nonlocal unfinished, most
+        with lock:
+            unfinished += 1
+            most = max(most, unfinished)
+
+        def work() -> None:
+            nonlocal unfinished
+            with lock:
+                unfinished -= 1
+            try:
+                result = task(one)
+            except ZeroDivisionError as error:
+                failed(error)
+            else:
+                succeeded(result)
+
+        threads.append(threading.Thread(target=work))
+        threads[-1].start()
+
+    window = Window(submit, bound)
+    assert sorted(window(abs, range(-50, 0), str)) == sorted(map(str, range(1, 51)))
+    assert window(abs, []) == []
+    with pytest.raises(ZeroDivisionError):
+        window(lambda one: 1 // one, [1, 0, 2])
+    assert most >= 1 and (bound is None or most <= bound)
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
+def test_a_page_with_its_pictures(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    cases = ["submit", "scaling-map", "queue-size", "lasting", "latency"]
+    benchmarks("--quick", "--case", *cases, "--contender", "ours", "--save", str(kept))
+    benchmarks("--load", str(kept), "--write", str(tmp_path))
+    page = (tmp_path / "benchmarks.md").read_text()
+    pictures = re.findall(r"!\[[^\]]+\]\((images/[^)]+\.svg)\)", page)
+    assert len(pictures) == len(cases)
+    for picture in pictures:
+        assert (tmp_path / picture).read_text().rstrip().endswith("</svg>")
 
 
 def test_a_quick_case_shows_all_that_took_part() -> None:

@@ -27,11 +27,11 @@ MAP = {
     "Pool": ("imap", 40_000),
     "ProcessPoolExecutor": ("map", 10_000),
     "mpire": ("imap", 400_000),
-    "joblib": ("Parallel", 100_000),
+    "joblib": ("Parallel", 400_000),
 }
 CHUNKS = {
     "ours": ("map", 400_000),
-    "Pool": ("imap", 400_000),
+    "Pool": ("imap", 1_000_000),
     "ProcessPoolExecutor": ("map", 200_000),
     "loky": ("map", 200_000),
     "mpire": ("imap", 400_000),
@@ -43,7 +43,12 @@ QUICK_TASKS = 60
 def _submitted(
     point: str, name: str, workers: int, tasks: int, quick: bool, task: str = "give", **more: Any
 ) -> Entry:
-    params = {"workers": workers, "every": None, "tasks": QUICK_TASKS if quick else tasks, "warm": True}
+    params = {
+        "workers": workers,
+        "every": None,
+        "tasks": min(tasks, QUICK_TASKS) if quick else tasks,
+        "warm": True,
+    }
     return Entry(point, name, "rate", {**params, "module": "work", "task": task, **more})
 
 
@@ -77,7 +82,7 @@ def _task_lengths(quick: bool) -> Iterator[Entry]:
                     f"{milliseconds} ms on {full} workers",
                     name,
                     workers,
-                    ideal * 3 // 2,
+                    10 if quick else ideal * 3 // 2,
                     quick,
                     task=f"sleep_{milliseconds}_ms",
                     ideal=ideal,
@@ -95,7 +100,8 @@ SIZES = (
 def _payloads(quick: bool) -> Iterator[Entry]:
     for point, size, array, tasks in SIZES:
         for name in ("ours", "Pool", "ProcessPoolExecutor", "joblib"):
-            params = {"workers": 2, "tasks": 4 if quick else tasks, "bytes": size, "array": array}
+            params = {"workers": 2, "tasks": 2 if quick else tasks, "array": array}
+            params["bytes"] = min(size, 1_000_000) if quick else size
             yield Entry(point, name, "payload", params)
 
 

@@ -68,7 +68,7 @@ def payload(contender: Contender, params: dict[str, Any], answer: Answer) -> Non
     workers, tasks, size = params["workers"], params["tasks"], params["bytes"]
     make, look = _arrays(size) if params["array"] else _bytes(size)
     with contender.pool(workers, None) as run:
-        run(work.give, map(make, range(2 * workers)), look)
+        run(work.give, map(make, range(workers)), look)
         clock = _Clock()
         # What is kept is a number: ten gigabytes of results would be another measurement.
         seen = run(work.give, map(make, range(tasks)), look)

@@ -1,145 +1,94 @@
-"""Draws results; matplotlib is imported only when there is something to draw."""
+"""The registry of pictures: which results are drawn, and how."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from contenders import CONTENDERS
+from drawing import COLOURS, GRID, Line, Picture, bars, by_point, drawn, lines, logarithmic, middle
 from measure import CaseResult, Row
 from summary import Summary
 
-# Told apart by the colour-blind as well; ours is the strong one.
-COLOURS = {
-    "ours": "#0b5fa5",
-    "ours-preload": "#4a9fe0",
-    "Pool": "#d55e00",
-    "ProcessPoolExecutor": "#a04080",
-    "pebble": "#009e73",
-    "mpire": "#b08a00",
-    "billiard": "#777777",
-    "deadpool": "#111111",
-    "loky": "#56b4a9",
-}
-MARKERS = dict(zip(COLOURS, "ooDsv^P*X", strict=True))
+Draw = Callable[[Any, CaseResult], None]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture of a case; ``name`` is its file's, ``alt`` says what it shows."""
+def _rates(title: str, below: str) -> Draw:
+    """Lines of tasks per second over the points of a case."""
 
-    name: str
-    case: str
-    alt: str
-    draw: Callable[[Any, CaseResult], None]
-    size: tuple[float, float]
+    def draw(axes: Any, result: CaseResult) -> None:
+        names = dict.fromkeys(row.contender for row in result.rows)
+        points = list(dict.fromkeys(row.point for row in result.rows))
+        series = [
+            Line(name, "rate", [row for row in result.rows if row.contender == name], name) for name in names
+        ]
+        missing = lines(axes, series, points)
+        logarithmic(axes)
+        axes.set_ylabel("tasks per second")
+        axes.set_xlabel("\n".join([below, *missing]))
+        axes.set_title(title, fontsize=10, loc="left")
 
-    def wanted(self, result: CaseResult) -> bool:
-        """Whether there is anything to draw."""
-        return any(one.values for row in result.rows for one in row.outcomes)
-
-    def save(self, result: CaseResult, path: Path) -> None:
-        """Draw into a file, whose suffix says which format."""
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-
-        style: dict[Any, Any] = {
-            "svg.hashsalt": self.name,
-            # Text stays text, which keeps the files small.
-            "svg.fonttype": "none",
-            "font.size": 10,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "figure.facecolor": "white",
-            "axes.facecolor": "white",
-            "savefig.facecolor": "white",
-        }
-        with pyplot.rc_context(style):
-            figure, axes = pyplot.subplots(figsize=self.size, layout="constrained")
-            self.draw(axes, result)
-            # Without a date the same results give the same bytes.
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(path, metadata=metadata, dpi=100)
-            pyplot.close(figure)
+    return draw
 
 
-def _draw_rates(axes: Any, result: CaseResult) -> None:
-    points = list(dict.fromkeys(row.point for row in result.rows))
-    unfinished: dict[str, list[str]] = {}
-    names = list(dict.fromkeys(row.contender for row in result.rows))
-    for number, name in enumerate(names):
-        # Side by side, or else equal ones would hide each other's spread.
-        beside = (number - (len(names) - 1) / 2) * 0.035
-        xs, medians, lows, highs = [], [], [], []
-        for row in (row for row in result.rows if row.contender == name):
-            summary = row.summary("rate")
-            xs.append(points.index(row.point) + beside)
-            if summary is None:
-                unfinished.setdefault(name, []).append(row.point)
-                # A gap: a line across it would show what was never measured.
-                summary = Summary(math.nan, math.nan, math.nan, 0)
-            medians.append(summary.median)
-            lows.append(summary.median - summary.low)
-            highs.append(summary.high - summary.median)
-        if not all(map(math.isnan, medians)):
-            ours = CONTENDERS[name].ours
-            axes.errorbar(
-                xs,
-                medians,
-                yerr=[lows, highs],
-                label=name,
-                color=COLOURS[name],
-                marker=MARKERS[name],
-                markersize=6,
-                linewidth=2.6 if ours else 1.2,
-                capsize=3,
-                zorder=3 if ours else 2,
-            )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_xticks(range(len(points)), points)
-    axes.set_ylabel("tasks per second")
-    below = "each worker process replaced after so many tasks"
-    for name, where in unfinished.items():
-        below += f"\n{name}: nothing finished at {', '.join(where)}"
-    axes.set_xlabel(below)
-    axes.grid(axis="y", color="#dddddd")
-    axes.set_title("20 workers, tasks of 10 ms: median, min and max of the rounds", fontsize=10, loc="left")
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+def _bars(key: str, below: str, unit: str = "", digits: int = 0, heading: str = "{}") -> Draw:
+    """Bars of a figure, grouped by the points of the case."""
+
+    def draw(axes: Any, result: CaseResult) -> None:
+        bars(axes, by_point(result, key, heading), below, _written(unit, digits))
+
+    return draw
 
 
-def _draw_idle(axes: Any, result: CaseResult) -> None:
-    drawn = [(row, summary) for row in result.rows if (summary := row.summary("pss")) is not None]
-    position = 0.0
-    ticks, labels = [], []
-    shown = None
-    widest = max(summary.high for _, summary in drawn)
-    for row, summary in drawn:
-        if row.point != shown:
-            shown = row.point
-            position += 1.0
-            axes.text(0, position, f"tasks from {row.point}", weight="bold", va="center")
-            position += 0.9
-        spread = [[summary.median - summary.low], [summary.high - summary.median]]
-        axes.barh(position, summary.median, 0.7, xerr=spread, color=COLOURS[row.contender], capsize=3)
-        axes.text(summary.high + widest * 0.015, position, f"{summary.median:,.0f} MB", va="center")
-        ticks.append(position)
-        labels.append(row.contender)
-        position += 1.0
-    axes.set_yticks(ticks, labels)
-    axes.set_ylim(position - 0.3, 0.3)
-    axes.set_xlim(0, widest * 1.15)
-    axes.set_xlabel("proportional set size of all processes, 20 idle workers, MB")
+def _written(unit: str, digits: int) -> Callable[[Row, Summary], str]:
+    return lambda _, summary: f"{summary.median:,.{digits}f}{unit}"
 
 
-def _draw_growth(axes: Any, result: CaseResult) -> None:
+def _payloads(axes: Any, result: CaseResult) -> None:
+    def label(row: Row, summary: Summary) -> str:
+        return f"{summary.median:,.{0 if summary.median >= 100 else 1}f}"
+
+    below = "percent of the best rate; the numbers are tasks per second"
+    bars(axes, by_point(result, "rate"), below, label, of_longest=True)
+
+
+def _latency(axes: Any, result: CaseResult) -> None:
+    groups = [
+        ("median", drawn(result.rows, "median")),
+        ("99th percentile", drawn(result.rows, "late")),
+    ]
+    bars(axes, groups, "microseconds from a call to its result, two idle workers", _written("", 0))
+
+
+def _queue_size(axes: Any, result: CaseResult) -> None:
+    points = [row.point for row in result.rows]
+    series = [
+        Line("submit", "submit", result.rows, "ours"),
+        Line("map", "map", result.rows, "ours-preload"),
+    ]
+    missing = lines(axes, series, points)
+    logarithmic(axes)
+    axes.set_ylabel("microseconds per task")
+    axes.set_xlabel("\n".join(["queue_size", *missing]))
+
+
+def _lasting(axes: Any, result: CaseResult) -> None:
     for row in result.rows:
-        outcome = _middle(row)
+        outcome = middle(row, "ratio")
+        if outcome is not None:
+            items, rates = zip(*outcome["samples"], strict=True)
+            axes.plot(items, rates, color=COLOURS[row.contender], linewidth=2)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.grid(color=GRID)
+    axes.set_xlabel("results fetched so far")
+    axes.set_ylabel("tasks per second")
+
+
+def _growth(axes: Any, result: CaseResult) -> None:
+    for row in result.rows:
+        outcome = middle(row, "peak")
         if outcome is None:
             continue
         times, sizes = zip(*outcome["samples"], strict=True)
@@ -148,38 +97,120 @@ def _draw_growth(axes: Any, result: CaseResult) -> None:
         axes.axvline(outcome["submitted"], color=colour, linewidth=0.8, linestyle=":")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
-    axes.grid(color="#dddddd")
+    axes.grid(color=GRID)
     axes.set_xlabel("seconds; dotted: all tasks have been submitted")
     axes.set_ylabel("resident memory of the parent, MB")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
-def _middle(row: Row) -> dict[str, Any] | None:
-    """Return the round with the median peak."""
-    found = sorted((one.values for one in row.outcomes if one.values), key=lambda values: values["peak"])
-    return found[len(found) // 2] if found else None
-
+WIDTH = 7.5
+PER_SECOND = "tasks that do nothing per second, two workers"
 
 PICTURES = (
+    Picture(
+        "submit-rate",
+        "submit",
+        "Tasks per second of each pool, given one at a time",
+        _bars("rate", PER_SECOND),
+        (WIDTH, 3.8),
+    ),
+    Picture(
+        "map-rate",
+        "map",
+        "Tasks per second of each pool by map with default settings",
+        _bars("rate", PER_SECOND),
+        (WIDTH, 2.4),
+    ),
+    Picture(
+        "map-chunks-rate",
+        "map-chunks",
+        "Tasks per second of each pool by map in chunks of 100",
+        _bars("rate", PER_SECOND),
+        (WIDTH, 2.6),
+    ),
+    Picture(
+        "task-lengths",
+        "task-lengths",
+        "Share of the ideal rate for tasks of 1 ms and 10 ms on 2 and 20 workers",
+        _bars("share", "percent of the ideal rate", " %", 1, heading="tasks of {}"),
+        (WIDTH, 4.6),
+    ),
+    Picture(
+        "payloads",
+        "payloads",
+        "Tasks per second of each pool with large inputs and results",
+        _payloads,
+        (WIDTH, 6.0),
+    ),
+    Picture(
+        "scaling-submit",
+        "scaling-submit",
+        "Tasks per second over the number of workers, given one at a time",
+        _rates("tasks that do nothing, one at a time: median, min and max of the rounds", "workers"),
+        (WIDTH, 3.6),
+    ),
+    Picture(
+        "scaling-map",
+        "scaling-map",
+        "Tasks per second over the number of workers, by map",
+        _rates("tasks that do nothing, by map: median, min and max of the rounds", "workers"),
+        (WIDTH, 3.6),
+    ),
+    Picture(
+        "queue-size",
+        "queue-size",
+        "Time per task over the bound, by submit and by map",
+        _queue_size,
+        (WIDTH, 3.4),
+    ),
+    Picture(
+        "lasting",
+        "lasting",
+        "Tasks per second over the number of results fetched so far",
+        _lasting,
+        (WIDTH, 3.0),
+    ),
+    Picture(
+        "latency",
+        "latency",
+        "Time from a call to its result: median and 99th percentile of each pool",
+        _latency,
+        (WIDTH, 4.0),
+    ),
+    Picture(
+        "parent-cpu",
+        "parent-cpu",
+        "Processor time of the parent per task, given one at a time and by map",
+        _bars("cpu", "microseconds of the parent's processor time per task", digits=1),
+        (WIDTH, 3.2),
+    ),
     Picture(
         "recycling-rate",
         "recycling",
         "Tasks per second of each pool, by the number of tasks after which a worker is replaced",
-        _draw_rates,
-        (7.5, 4.6),
+        _rates(
+            "20 workers, tasks of 10 ms: median, min and max of the rounds",
+            "each worker process replaced after so many tasks",
+        ),
+        (WIDTH, 4.6),
     ),
     Picture(
         "memory-idle",
         "memory-idle",
         "Memory of each pool with 20 idle workers",
-        _draw_idle,
-        (7.5, 4.8),
+        _bars(
+            "pss",
+            "proportional set size of all processes, 20 idle workers, MB",
+            " MB",
+            heading="tasks from {}",
+        ),
+        (WIDTH, 4.8),
     ),
     Picture(
         "memory-over-time",
         "memory-over-time",
         "The parent's memory over time while 60,000 tasks are submitted",
-        _draw_growth,
-        (7.5, 3.6),
+        _growth,
+        (WIDTH, 3.6),
     ),
 )

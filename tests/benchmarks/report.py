@@ -30,7 +30,7 @@ How it is measured:
   else the machine does in an hour meets all of them.
 - All do the same work. Unless a case says otherwise, each has at most
   6 unfinished tasks per worker: by its own bound where it has one, or else by a semaphore that is released
-  in the callback.
+  in the callback. By map there is no such limit; each has its default.
 - Shown are the median, the smallest and the largest of the rounds. "Against the best peer" is the median
   divided by that of the best pool that is not ours. It is "within the spread", and neither a win nor a loss,
   where a measurement of the one could have been one of the other.
@@ -96,8 +96,10 @@ def best_peer(rows: Sequence[Row], point: str, figure: Figure) -> tuple[Row, Sum
 
 def _table(case: Case, figure: Figure, rows: Sequence[Row]) -> list[str]:
     noted = any(row.note() for row in rows)
+    compared = _has_peers(rows)
     head = [*([case.points] if case.points else []), "pool", *case.shown]
-    head += ["rounds", "median", "min", "max", "against the best peer", *(["note"] if noted else [])]
+    head += ["rounds", "median", "min", "max"]
+    head += [*(["against the best peer"] if compared else []), *(["note"] if noted else [])]
     body = []
     for row in rows:
         cells = [*([row.point] if case.points else []), row.contender]
@@ -105,13 +107,17 @@ def _table(case: Case, figure: Figure, rows: Sequence[Row]) -> list[str]:
         summary = row.summary(figure.key)
         best = best_peer(rows, row.point, figure)
         if summary is None:
-            cells += ["0", "-", "-", "-", "-"]
+            cells += ["0", "-", "-", "-", *(["-"] if compared else [])]
         else:
             numbers = (summary.median, summary.low, summary.high)
             cells += [str(summary.count), *(f"{one:,.{figure.digits}f}" for one in numbers)]
-            cells.append(_against(row, summary, best, figure))
+            cells += [_against(row, summary, best, figure)] if compared else []
         body.append([*cells, *([row.note()] if noted else [])])
     return list(_lines(head, body))
+
+
+def _has_peers(rows: Sequence[Row]) -> bool:
+    return any(not CONTENDERS[row.contender].ours for row in rows)
 
 
 def _against(row: Row, summary: Summary, best: tuple[Row, Summary] | None, figure: Figure) -> str:
@@ -124,6 +130,8 @@ def _short(results: Sequence[CaseResult]) -> Iterator[str]:
     body = []
     for result in results:
         case = CASES[result.case]
+        if not _has_peers(result.rows):
+            continue
         for figure in case.figures:
             for row in result.rows:
                 summary = row.summary(figure.key)
