@@ -90,10 +90,10 @@ def _task_lengths(quick: bool) -> Iterator[Entry]:
 
 
 SIZES = (
-    ("1 KB of bytes", 1_000, False, 6_000),
+    ("1 KB of bytes", 1_000, False, 5_000),
     ("100 KB of bytes", 100_000, False, 2_000),
-    ("10 MB of bytes", 10_000_000, False, 40),
-    ("an array of 10 MB", 10_000_000, True, 40),
+    ("10 MB of bytes", 10_000_000, False, 20),
+    ("an array of 10 MB", 10_000_000, True, 20),
 )
 
 

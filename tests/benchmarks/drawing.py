@@ -30,6 +30,8 @@ MARKERS = dict(zip(COLOURS, "ooDdsv^P*Xh", strict=True))
 
 Drawn = Sequence[tuple[Row, Summary]]
 GRID = "#dddddd"
+# Seen on the darkest bar, and on white.
+WHISKER = "#808080"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def bars(
             continue
         position += 1.0
         if heading:
-            axes.text(0, position, heading, weight="bold", va="center")
+            beside = {"xytext": (4, 0), "textcoords": "offset points"}
+            axes.annotate(heading, (0, position), weight="bold", va="center", **beside)
             position += 0.9
         scale = 100 / max(summary.median for _, summary in rows) if of_longest else 1.0
         for row, summary in rows:
@@ -122,6 +125,7 @@ def bars(
                 0.7,
                 xerr=[[one[0] * scale] for one in spread],
                 color=COLOURS[row.contender],
+                ecolor=WHISKER,
                 capsize=3,
             )
             ends.append((summary.high * scale, position, label(row, summary)))
@@ -134,7 +138,7 @@ def bars(
     axes.set_yticks(ticks, labels)
     axes.set_ylim(position - 0.3, 0.3)
     axes.set_xlim(0, widest * 1.15)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.set_xlabel(below)
 
 
@@ -193,7 +197,7 @@ def logarithmic(axes: Any) -> None:
 
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
