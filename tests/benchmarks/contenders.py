@@ -13,7 +13,7 @@ CONTENDERS: dict[str, Contender] = {
     for one in (
         Ours(
             "ours",
-            "`BoundedProcessPoolExecutor` of this project, `submit`, its own bound (`queue_size`)",
+            "`BoundedProcessPoolExecutor` of this project, `submit`, its own bound (`queue_size`), or `map`",
         ),
         Ours(
             "ours-preload",
@@ -22,7 +22,8 @@ CONTENDERS: dict[str, Contender] = {
         ),
         Pool(
             "Pool",
-            "`multiprocessing.Pool` of the standard library, forking, `apply_async`",
+            "`multiprocessing.Pool` of the standard library, forking, `apply_async`, or where all inputs are "
+            "given in one call, `imap`",
             "multiprocessing",
         ),
         PoolImap(
@@ -32,9 +33,9 @@ CONTENDERS: dict[str, Contender] = {
         ),
         Standard(
             "ProcessPoolExecutor",
-            "`concurrent.futures.ProcessPoolExecutor` of the standard library, `submit`; it forks, except "
-            "where it replaces workers: there it refuses to fork, and spawns, and with tasks waiting it "
-            "hangs in releases before the fix of CPython issue 115634",
+            "`concurrent.futures.ProcessPoolExecutor` of the standard library, `submit` or `map`; it "
+            "forks, except where it replaces workers: there it refuses to fork, and spawns, and with tasks "
+            "waiting it hangs in releases before the fix of CPython issue 115634",
             "fork",
         ),
         Standard("ProcessPoolExecutor-spawn", "the same, spawning always", "spawn"),
@@ -42,7 +43,7 @@ CONTENDERS: dict[str, Contender] = {
         Mpire(
             "mpire",
             "`mpire.WorkerPool`, forking, `imap_unordered` with `chunk_size=1` and its own bound "
-            "(`max_tasks_active`)",
+            "(`max_tasks_active`), or `imap`",
             "mpire",
             "mpire",
         ),
@@ -53,7 +54,9 @@ CONTENDERS: dict[str, Contender] = {
             "deadpool",
             "deadpool-executor",
         ),
-        Loky("loky", "`loky.ProcessPoolExecutor`, `submit`; it cannot replace workers", "loky", "loky"),
+        Loky(
+            "loky", "`loky.ProcessPoolExecutor`, `submit` or `map`; it cannot replace workers", "loky", "loky"
+        ),
         Joblib(
             "joblib",
             '`joblib.Parallel` with `return_as="generator"`, on loky; one at a time: `batch_size=1` and its '

@@ -22,7 +22,7 @@ COLOURS = {
     "pebble": "#009e73",
     "mpire": "#b08a00",
     "billiard": "#777777",
-    "deadpool": "#111111",
+    "deadpool": "#7a4a2b",
     "loky": "#56b4a9",
     "joblib": "#c0a0d8",
 }
@@ -30,8 +30,6 @@ MARKERS = dict(zip(COLOURS, "ooDdsv^P*Xh", strict=True))
 
 Drawn = Sequence[tuple[Row, Summary]]
 GRID = "#dddddd"
-# Seen on the darkest bar, and on white.
-WHISKER = "#808080"
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ def bars(
                 0.7,
                 xerr=[[one[0] * scale] for one in spread],
                 color=COLOURS[row.contender],
-                ecolor=WHISKER,
+                ecolor="black",
                 capsize=3,
             )
             ends.append((summary.high * scale, position, label(row, summary)))
