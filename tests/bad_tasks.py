@@ -96,6 +96,21 @@ def say_and_die_until(path: str, times: int) -> None:
         kill_self()
 
 
+def take_a_life(path: str) -> None:
+    """An initializer that dies, and makes a file one byte shorter, until it is empty."""
+    with open(path, "r+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        left = os.path.getsize(path)
+        file.truncate(max(0, left - 1))
+    if left:
+        kill_self()
+
+
+class ExitWhenUnpickled:
+    def __reduce__(self) -> Any:
+        return os._exit, (7,)
+
+
 # Ways to hang.
 
 

@@ -15,7 +15,7 @@ import bad_tasks
 import cgroups
 import pytest
 import tasks
-from helpers import PATIENCE, Gate, assert_all_free, parent_of, script_environment, start_script, wait_until
+from helpers import PATIENCE, Gate, assert_all_free, parent_of, script_environment, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError
 
@@ -259,70 +259,6 @@ def test_on_crash_break_wakes_who_waits_for_a_slot(tmp_path: Path) -> None:
         ex.submit(bad_tasks.nap_and_die, 0.2)
         with pytest.raises(BrokenProcessPool):
             ex.submit(tasks.give)
-
-
-# Storms.
-
-
-def test_processes_that_die_at_their_start_break_the_executor_and_leave_words(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    with BoundedProcessPoolExecutor(3, initializer=bad_tasks.say_and_segfault, initargs=("my last",)) as ex:
-        futures = [ex.submit(tasks.give) for _ in range(10)]
-        errors = [future.exception(PATIENCE) for future in futures]
-        started = ex.stats().children_started
-    assert all(isinstance(error, BrokenProcessPool) for error in errors)
-    text = str(errors[0])
-    assert "SIGSEGV" in text
-    assert "my last words" in text
-    assert "in say_and_segfault" in text
-    assert "bounded_executor" not in text
-    assert started < 10
-
-
-def test_a_preload_that_crashes_breaks_the_executor_and_leaves_words(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "crashing_module.py").write_text(
-        "import sys, ctypes\nprint('about to crash', file=sys.stderr, flush=True)\nctypes.string_at(0)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    with BoundedProcessPoolExecutor(1, preload=("crashing_module",)) as ex:
-        error = ex.submit(tasks.give).exception(PATIENCE)
-    assert isinstance(error, BrokenProcessPool)
-    for words in ("crashing_module", "about to crash", "Segmentation fault", "crashing_module.py"):
-        assert words in str(error)
-
-
-def test_a_storm_that_passes_ends_nothing(tmp_path: Path) -> None:
-    code = """
-        import sys, bad_tasks, tasks
-        from bounded_executor import BoundedProcessPoolExecutor
-        start = {"initializer": bad_tasks.say_and_die_until, "initargs": (sys.argv[1], 3)}
-        with BoundedProcessPoolExecutor(2, **start) as ex:
-            assert [ex.submit(tasks.double, n).result() for n in range(20)] == list(range(0, 40, 2))
-            print(ex.stats().children_crashed)
-    """
-    log = str(tmp_path / "log")
-    with start_script(code, log) as process:
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out) == (0, "3\n")
-    # What was recorded of the one that was watched is printed as well.
-    assert err == "starting\n" * tasks.marks(log)
-
-
-def test_after_a_storm_all_workers_are_there_again(tmp_path: Path) -> None:
-    """As soon as a task has begun: it may last for hours."""
-    log = str(tmp_path / "log")
-    with (
-        BoundedProcessPoolExecutor(3, initializer=bad_tasks.say_and_die_until, initargs=(log, 3)) as ex,
-        Gate(tmp_path) as gate,
-    ):
-        held = [ex.submit(gate.hold) for _ in range(3)]
-        gate.wait_started(3)
-        gate.open()
-        for future in held:
-            future.result(PATIENCE)
 
 
 def test_retries_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import signal
+from functools import partial
 from pathlib import Path
 
 import bad_tasks
@@ -68,6 +70,25 @@ def test_unpickling_and_pickling_count(where: str) -> None:
         assert isinstance(error, TaskTimeout)
         assert "in nap" in error.stack
         assert_all_free(ex)
+
+
+def test_a_map_s_function_that_hangs_while_it_is_unpickled_is_the_first_item_s_matter() -> None:
+    hanging = partial(tasks.everything, bad_tasks.SlowToUnpickle())
+    with BoundedProcessPoolExecutor(1, task_timeout=0.1) as ex:
+        results = ex.map(hanging, range(2), chunksize=2, timeout=PATIENCE)
+        with pytest.raises(TaskTimeout) as caught:
+            next(results)
+        assert "in nap" in caught.value.stack
+        assert_all_free(ex)
+
+
+def test_a_task_that_an_idle_process_never_reads_times_out_too() -> None:
+    """The time counts from the moment a process is given the task, begun or not."""
+    with BoundedProcessPoolExecutor(1, task_timeout=0.1) as ex:
+        os.kill(ex.submit(tasks.pid).result(PATIENCE), signal.SIGSTOP)
+        assert isinstance(ex.submit(tasks.give).exception(PATIENCE), TaskTimeout)
+        assert_all_free(ex)
+        assert ex.stats().children_crashed == 0
 
 
 def test_what_the_task_has_started_ends_with_it(tmp_path: Path) -> None:
