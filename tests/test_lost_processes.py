@@ -11,7 +11,7 @@ import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError
+from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _starting
 
 
 def status(pid: int) -> tuple[str, int]:
@@ -119,3 +119,39 @@ def test_where_no_fork_ever_succeeds_the_executor_breaks_and_says_why(
         ),
     ):
         ex.submit(tasks.double, 1).result(PATIENCE)
+
+
+def test_the_rest_after_a_fork_that_failed_ends_while_nobody_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else is there that would wake the executor's thread."""
+    start = _starting.Starter.start
+
+    def start_late(self: _starting.Starter, count: int) -> None:
+        rests_until = self.next()
+        start(self, count)
+        if rests_until is not None:
+            # The thread does not run again before the rest is over.
+            time.sleep(max(0.0, rests_until - time.monotonic()) + 0.001)
+
+    monkeypatch.setattr(_starting.Starter, "start", start_late)
+    module = fork_fails(tmp_path, monkeypatch, "len(forks) == 1")
+    with BoundedProcessPoolExecutor(1, preload=(module,)) as ex:
+        assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
+
+
+def test_a_supervisor_that_was_killed_before_its_executor_came_breaks_nothing() -> None:
+    """Nothing of the program's was lost with it, so on_crash has nothing to say."""
+    with BoundedProcessPoolExecutor(1) as ex:
+        _, _, keeper = ex.submit(tasks.ancestors, os.getpid()).result(PATIENCE)
+    # It has a spare one by then.
+    (spare,) = Path(f"/proc/{keeper}/task/{keeper}/children").read_text().split()
+    os.kill(int(spare), signal.SIGKILL)
+    wait_until(lambda: not alive(int(spare)), "its end")
+    with BoundedProcessPoolExecutor(1, on_crash="break") as ex:
+        assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
+        assert keeper in ex.submit(tasks.ancestors, os.getpid()).result(PATIENCE)
+
+
+def alive(pid: int) -> bool:
+    return os.path.exists(f"/proc/{pid}") and status(pid)[0] != "Z"
