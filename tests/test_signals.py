@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import threading
 import uuid
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 import tasks
-from helpers import PATIENCE, marked_processes, start_script, wait_until
+from helpers import PATIENCE, Gate, marked_processes, run_script, start_script, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor
 
@@ -231,6 +233,94 @@ def test_only_the_main_thread_may_ask_for_it() -> None:
         thread.start()
         thread.join()
     assert "main thread" in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "ex = BoundedProcessPoolExecutor(1); ex.drain_on_sigterm(); ex.shutdown(wait=False)",
+        "ex = BoundedProcessPoolExecutor(1); ex.drain_on_sigterm(); del ex",
+        """for _ in range(1_100):
+            ex = BoundedProcessPoolExecutor(1); ex.drain_on_sigterm(); ex.shutdown(wait=False)
+        """,
+    ],
+    ids=["ended", "dropped", "many"],
+)
+def test_executors_that_ended_before_they_started_leave_sigterm_alone(make: str) -> None:
+    """Also where so many were that their handlers could not call each other."""
+    code = f"""
+        import signal
+        from bounded_executor import BoundedProcessPoolExecutor
+        {make}
+        signal.raise_signal(signal.SIGTERM)
+        print("still there")
+    """
+    with start_script(code) as process:
+        out, err = finish(process)
+    assert (process.returncode, out, err) == (-signal.SIGTERM, "", "")
+
+
+def test_a_forked_copy_of_the_program_can_be_terminated() -> None:
+    code = """
+        import multiprocessing, signal, tasks, time, warnings
+        from bounded_executor import BoundedProcessPoolExecutor
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        def hang():
+            begun.set()
+            time.sleep(100)
+
+        context = multiprocessing.get_context("fork")
+        begun = context.Event()
+        with BoundedProcessPoolExecutor(1) as ex:
+            drain = ex.drain_on_sigterm()
+            assert ex.submit(tasks.double, 21).result() == 42
+            copy = context.Process(target=hang)
+            copy.start()
+            assert begun.wait(30)
+            copy.terminate()
+            copy.join(10)
+            print(copy.exitcode, drain.requested)
+            copy.kill()
+            copy.join()
+            assert ex.submit(tasks.double, 21).result() == 42
+    """
+    assert run_script(code) == f"{-signal.SIGTERM} False\n"
+
+
+def test_a_callback_of_what_a_drain_cancels_may_do_what_callbacks_may(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It runs where all of them run, and not on the thread that everything else depends on."""
+    on: list[threading.Thread] = []
+
+    def note(_: object) -> None:
+        on.append(threading.current_thread())
+
+    def leave(future: Future[int]) -> None:
+        note(future)
+        raise SystemExit(3)
+
+    with (
+        caplog.at_level(logging.CRITICAL + 1, "concurrent.futures"),
+        BoundedProcessPoolExecutor(1) as ex,
+        Gate(tmp_path) as gate,
+    ):
+        ex.drain_on_sigterm()
+        done = ex.submit(tasks.double, 21)
+        done.result(PATIENCE)
+        held = ex.submit(gate.hold, "held")
+        held.add_done_callback(note)
+        gate.wait_started(1)
+        waiting = [ex.submit(tasks.double, number) for number in range(3)]
+        for future in waiting:
+            future.add_done_callback(leave)
+        os.kill(os.getpid(), signal.SIGTERM)
+        wait_until(lambda: all(future.cancelled() for future in waiting), "the drain")
+        gate.open()
+        assert held.result(PATIENCE) == "held"
+        wait_until(lambda: len(on) == 4, "all callbacks")
+        assert len(set(on)) == 1
 
 
 # Ctrl-C.
