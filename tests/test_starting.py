@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import tasks
 from helpers import PATIENCE, marked_processes, run_script, script_environment, start_script, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, _loky
+from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, _delivery, _loky
 
 # It cannot start: it is broken, says why, and holds nothing.
 
@@ -52,25 +52,31 @@ def test_threads_cannot_be_had(started: int, monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Held:
-    """The first thread that starts an executor, held in the middle of it."""
+    """The first thread that starts an executor, held in the middle of it by standing in for a step."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: Callable[..., None]) -> None:
         self.reached = threading.Event()
         self.go_on = threading.Event()
+        self._step = step
 
-    def at_exit(self, hook: Any) -> None:
-        """Stand in for what a start calls before there is anything that could be woken."""
+    def __call__(self, *args: Any) -> None:
         self.reached.set()
         assert self.go_on.wait(PATIENCE)
-        _loky._exit_hooks.append(hook)
+        self._step(*args)
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    one = Held()
-    monkeypatch.setattr(_loky, "at_exit", one.at_exit)
+def held(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    owner, name = getattr(request, "param", BEFORE_THE_THREAD)
+    one = Held(getattr(owner, name))
+    monkeypatch.setattr(owner, name, lambda *args: one(*args))
     yield one
     one.go_on.set()
+
+
+# Before anybody can tell that it has been started, and when all can, but nothing can be woken yet.
+BEFORE_IT_COUNTS = (_delivery.Delivery, "start")
+BEFORE_THE_THREAD = (_loky, "at_exit")
 
 
 def test_a_task_that_others_submit_during_the_start_is_run(held: Held) -> None:
@@ -87,7 +93,8 @@ def test_a_task_that_others_submit_during_the_start_is_run(held: Held) -> None:
     assert results == [0, 2, 4]
 
 
-@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("held", [BEFORE_IT_COUNTS, BEFORE_THE_THREAD], indirect=True, ids=["early", "late"])
+@pytest.mark.parametrize("wait", [False, True], ids=["leave", "wait"])
 def test_a_shutdown_during_the_start_ends_what_is_started(held: Held, wait: bool) -> None:
     errors: list[BaseException] = []
     ex = BoundedProcessPoolExecutor(1, idle_timeout=0)
@@ -104,8 +111,9 @@ def test_a_shutdown_during_the_start_ends_what_is_started(held: Held, wait: bool
     assert held.reached.wait(PATIENCE)
     ending.start()
     wait_until(lambda: refuses(ex), "the shutdown")
-    if not wait:
-        ending.join(PATIENCE)
+    # One that waits has nothing to do now but that; a wrong one gets through in no time.
+    ending.join(0.3 if wait else PATIENCE)
+    assert ending.is_alive() is wait
     held.go_on.set()
     for thread in (starting, ending):
         thread.join(PATIENCE)
