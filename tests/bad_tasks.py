@@ -54,6 +54,12 @@ def nap_and_die(seconds: float) -> NoReturn:
     kill_self()
 
 
+def note_and_die_after(path: str, go: str) -> NoReturn:
+    note(path, os.getpid())
+    await_file(go)
+    kill_self()
+
+
 def die_until(path: str, times: int, value: Any) -> Any:
     """Die in the first so many runs, whatever process they are in."""
     mark(path)
@@ -104,6 +110,35 @@ def take_a_life(path: str) -> None:
         file.truncate(max(0, left - 1))
     if left:
         kill_self()
+
+
+def note_pid_and_hold_after(path: str, count: int, go: str) -> None:
+    """An initializer that does not hold the first so many processes."""
+    note(path, os.getpid())
+    if str(os.getpid()) not in notes(path)[:count]:
+        await_file(go)
+
+
+def stop_the_others_and_die(path: str, pids: str) -> NoReturn:
+    """Die, and the first time stop all other processes that have noted themselves."""
+    if not marks(path):
+        for pid in map(int, notes(pids)):
+            if pid != os.getpid():
+                os.kill(pid, signal.SIGSTOP)
+    mark(path)
+    kill_self()
+
+
+def die_once_then_be_one_of(folder: str, number: int, seconds: float) -> int:
+    """Die the first time, and then return how many tasks were at this when this one began."""
+    mark(f"{folder}/runs-{number}")
+    if marks(f"{folder}/runs-{number}") == 1:
+        kill_self()
+    mark(f"{folder}/busy-{number}")
+    busy = sum(name.startswith("busy") for name in os.listdir(folder))
+    nap(seconds)
+    os.remove(f"{folder}/busy-{number}")
+    return busy
 
 
 class ExitWhenUnpickled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, parent_of, script_environment, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError
+from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _oom
 
 # What the error says.
 
@@ -72,6 +73,39 @@ def test_each_way_of_dying_is_named(call: tuple[object, ...], words: str) -> Non
         assert_all_free(ex)
 
 
+def test_a_signal_is_told_although_the_supervisor_hears_of_it_late() -> None:
+    """The connection closes with the process, and who waits for the news in vain has it killed again."""
+    with BoundedProcessPoolExecutor(1) as ex:
+        _, supervisor, keeper = ex.submit(tasks.ancestors, os.getpid()).result(PATIENCE)
+        # Its keeper would have it go on.
+        os.kill(keeper, signal.SIGSTOP)
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            future = ex.submit(bad_tasks.segfault)
+            # Nothing that a user sees tells that this has happened.
+            roster = ex._core.workers._roster
+            wait_until(lambda: any(child.condemned for child in roster), "it is to be killed")
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+            os.kill(keeper, signal.SIGCONT)
+        assert "was killed by SIGSEGV" in str(future.exception(PATIENCE))
+
+
+def test_an_out_of_memory_kill_is_told_with_the_time_in_which_it_may_have_been(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have been somebody else's, long ago."""
+    kills = 5
+    monkeypatch.setattr(_oom, "_counters", lambda: iter([(Path("/dev/null"), "somewhere")]))
+    monkeypatch.setattr(_oom, "_read", lambda file: kills)
+    with BoundedProcessPoolExecutor(1) as ex:
+        ex.submit(tasks.give).result(PATIENCE)
+        kills += 1
+        texts = [str(ex.submit(tasks.kill_self).exception(PATIENCE)) for _ in range(2)]
+    assert re.search(r"out-of-memory kill somewhere in the last \d+ seconds", texts[0])
+    assert "out-of-memory" not in texts[1]
+
+
 # Retries.
 
 
@@ -112,6 +146,60 @@ def test_an_item_of_a_chunk_is_run_again_alone(tmp_path: Path, bad: int) -> None
         ran = tasks.notes(log)
         assert sorted(map(int, ran)) == sorted([*range(10), bad])
         assert_all_free(ex)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_task_that_a_process_never_begins_keeps_count_of_its_tries(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mapped: bool
+) -> None:
+    runs, go, pids = (str(tmp_path / name) for name in ("runs", "go", "pids"))
+    # The third process gets ready only when the test says so, or it would be given the task.
+    start = {"initializer": bad_tasks.note_pid_and_hold_after, "initargs": (pids, 2, go)}
+    with (
+        BoundedProcessPoolExecutor(2, task_retries=1, stall_warning=0.2, **start) as ex,
+        Gate(tmp_path) as gate,
+    ):
+        both = [ex.submit(gate.hold) for _ in range(2)]
+        gate.wait_started(2)
+        gate.open()
+        for future in both:
+            future.result(PATIENCE)
+        call = bad_tasks.stop_the_others_and_die
+        if mapped:
+            results = ex.map(call, [runs], [pids], timeout=PATIENCE)
+        else:
+            last = ex.submit(call, runs, pids)
+        wait_until(lambda: tasks.marks(runs) == 1, "the first try")
+        # The warning names the process that has it now, and that does not read it.
+        wait_until(lambda: stuck_in(caplog, tasks.notes(pids)[:2]), "it is given to the other process")
+        os.kill(stuck_in(caplog, tasks.notes(pids)[:2])[0], signal.SIGKILL)
+        Path(go).touch()
+        with pytest.raises(TerminatedWorkerError, match="try 2 of 2"):
+            next(results) if mapped else last.result(PATIENCE)
+        assert tasks.marks(runs) == 2
+        assert ex.stats().retried == 1
+
+
+def stuck_in(caplog: pytest.LogCaptureFixture, pids: list[str]) -> list[int]:
+    texts = [record.getMessage() for record in caplog.records if "no outcome" in record.getMessage()]
+    return [
+        int(pid)
+        for pid in pids
+        if any(f"stop_the_others_and_die in process {pid} " in text for text in texts)
+    ]
+
+
+def test_what_is_killed_at_the_end_is_not_counted_as_run_again(tmp_path: Path) -> None:
+    ex = BoundedProcessPoolExecutor(2, task_retries=3)
+    gate = Gate(tmp_path)
+    futures = [ex.submit(gate.hold) for _ in range(2)]
+    gate.wait_started(2)
+    ex.kill_workers()
+    for future in futures:
+        with pytest.raises(TerminatedWorkerError, match="try 1 of 4"):
+            future.result(PATIENCE)
+    ex.shutdown()
+    assert ex.stats().retried == 0
 
 
 def test_a_task_keeps_its_slot_while_it_rests(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
+import bad_tasks
 import faults
 import pytest
 import tasks
-from helpers import PATIENCE, wait_until
+from helpers import PATIENCE, Counted, Gate, assert_all_free, run_script, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor
+from bounded_executor import BoundedProcessPoolExecutor, _dispatch
 
 
 class HeldInputs:
@@ -84,3 +86,82 @@ def refuses(ex: BoundedProcessPoolExecutor) -> bool:
     except RuntimeError:
         return True
     return False
+
+
+@pytest.mark.parametrize("wait", [False, True], ids=["leave", "wait"])
+def test_a_second_shutdown_does_not_cut_short_what_the_first_runs_on(tmp_path: Path, wait: bool) -> None:
+    ex = BoundedProcessPoolExecutor(1, queue_size=1)
+    gate = Gate(tmp_path)
+    inputs = Counted(range(10))
+    with gate:
+        results = ex.map(gate.hold, inputs, chunksize=1)
+        before = inputs.pulled
+        first = threading.Thread(target=ex.shutdown)
+        first.start()
+        wait_until(lambda: inputs.pulled > before, "the first has an input and waits for a slot")
+        second = threading.Thread(target=ex.shutdown, args=(wait,))
+        second.start()
+        # A wrong one gets through in no time.
+        second.join(0.3 if wait else PATIENCE)
+        assert second.is_alive() is wait
+    for thread in (first, second):
+        thread.join(PATIENCE)
+    assert list(results) == list(range(10))
+
+
+def test_work_that_is_being_split_while_all_is_cancelled_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a chunk that is too long for its process goes back into the queue, which is cleared."""
+    ex = BoundedProcessPoolExecutor(1, max_tasks_per_child=1)
+    next_work = _dispatch.Dispatcher._next
+
+    def cancel_then(self: _dispatch.Dispatcher) -> object:
+        work = next_work(self)
+        if work is not None and work.count > 1:
+            other = threading.Thread(target=ex.shutdown, args=(False,), kwargs={"cancel_futures": True})
+            other.start()
+            other.join(PATIENCE)
+        return work
+
+    monkeypatch.setattr(_dispatch.Dispatcher, "_next", cancel_then)
+    results = ex.map(tasks.give, range(8), chunksize=8, buffersize=8)
+    with pytest.raises(CancelledError):
+        list(results)
+    ex.shutdown()
+    assert (ex.stats().succeeded, ex.stats().cancelled) == (1, 7)
+
+
+def test_an_item_of_a_closed_map_is_not_run_again(tmp_path: Path) -> None:
+    go = str(tmp_path / "go")
+    with BoundedProcessPoolExecutor(1, task_retries=3) as ex:
+        results = ex.map(bad_tasks.note_and_die_after, [str(tmp_path / "log")], [go], buffersize=1)
+        wait_until(lambda: tasks.notes(str(tmp_path / "log")), "it has begun")
+        results.close()
+        Path(go).touch()
+        wait_until(lambda: ex.stats().children_crashed == 1, "its end")
+        assert_all_free(ex)
+        assert ex.stats().retried == 0
+
+
+def test_a_map_inherited_through_fork_says_so() -> None:
+    code = """
+        import os, signal, warnings, tasks
+        from bounded_executor import BoundedProcessPoolExecutor
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        with BoundedProcessPoolExecutor(1, queue_size=2) as ex:
+            results = ex.map(tasks.give, range(20))
+            assert next(results) == 0
+            pid = os.fork()
+            if not pid:
+                signal.alarm(30)
+                try:
+                    list(results)
+                except RuntimeError as error:
+                    assert "fork" in str(error), error
+                    os._exit(0)
+                os._exit(3)
+            _, status = os.waitpid(pid, 0)
+            assert status == 0, status
+            assert list(results) == list(range(1, 20))
+    """
+    run_script(code)

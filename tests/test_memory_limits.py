@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import bad_tasks
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, run_script, wait_until
@@ -241,3 +242,12 @@ def test_the_memory_of_the_tree_is_that_of_all_its_processes() -> None:
         grown = _allowance.tree_allowance(0).used() - before
     assert 45 * MB < grown < 120 * MB
     assert _memory.resident(os.getpid()) > MB
+
+
+def test_tasks_that_are_run_once_more_wait_for_memory_as_others_do(tmp_path: Path) -> None:
+    """All are due at nearly the same time."""
+    with BoundedProcessPoolExecutor(4, max_memory_total=1, task_retries=1) as ex:
+        # Longer than any first rest.
+        futures = [ex.submit(bad_tasks.die_once_then_be_one_of, str(tmp_path), n, 0.2) for n in range(4)]
+        assert [future.result(PATIENCE) for future in futures] == [1, 1, 1, 1]
+        assert ex.stats().retried == 4
