@@ -116,6 +116,28 @@ SUBMITTING = """
 """
 
 
+def drain(code: str, folder: Path, mark: str = "", *, to_all: bool = False) -> str:
+    """Run a draining program, send it SIGTERM, and let its tasks go on then; returns what it printed.
+
+    Args:
+        code: the program.
+        folder: where its tasks look for the sign to go on.
+        mark: what its processes have in their environment.
+        to_all: send the signal to all of its processes.
+    """
+    with start_script(code, folder / "log", folder, DRAINED=mark) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for pid in marked_processes("DRAINED", mark) if to_all else [process.pid]:
+            # The resource trackers of the interpreter ignore it.
+            os.kill(pid, signal.SIGTERM)
+        assert process.stdout.readline() == "draining\n"
+        (folder / "go").touch()
+        out, err = finish(process)
+    assert (process.returncode, err) == (0, "")
+    return out
+
+
 @pytest.mark.parametrize("to_all", [False, True], ids=["program", "all"])
 @pytest.mark.parametrize("queue_size", [10, 200], ids=["blocked", "waiting"])
 def test_a_program_drains_and_reports_what_was_not_started(
@@ -128,17 +150,7 @@ def test_a_program_drains_and_reports_what_was_not_started(
     print([future.result() for future in futures if not future.cancelled()])
 """
     code = DRAINING.format(queue_size=queue_size, before="", work=SUBMITTING, after=after)
-    with start_script(code, tmp_path / "log", tmp_path, DRAINED=mark) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        for pid in marked_processes("DRAINED", mark) if to_all else [process.pid]:
-            # The resource trackers of the interpreter ignore it.
-            os.kill(pid, signal.SIGTERM)
-        assert process.stdout.readline() == "draining\n"
-        (tmp_path / "go").touch()
-        out, err = finish(process)
-    assert (process.returncode, err) == (0, "")
-    cancelled, done = map(json.loads, out.splitlines())
+    cancelled, done = map(json.loads, drain(code, tmp_path, mark, to_all=to_all).splitlines())
     assert (done, cancelled) == ([0, 1], list(range(2, min(queue_size, 100))))
     wait_until(lambda: not marked_processes("DRAINED", mark), "the end of all processes", 5.0)
 
@@ -154,14 +166,7 @@ def test_a_map_that_is_drained_yields_what_was_finished_and_says_so(tmp_path: Pa
             print(sorted(got), type(error).__name__, error, flush=True)
 """
     code = DRAINING.format(queue_size=10, before="", work=work, after="")
-    with start_script(code, tmp_path / "log", tmp_path) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.terminate()
-        assert process.stdout.readline() == "draining\n"
-        (tmp_path / "go").touch()
-        out, err = finish(process)
-    assert (process.returncode, err) == (0, "")
+    out = drain(code, tmp_path)
     assert out.startswith("[0, 1] CancelledError not started: it was cancelled")
 
 
@@ -183,14 +188,7 @@ def test_the_program_s_own_handler_is_called_too_and_is_there_afterwards(tmp_pat
     before = "signal.signal(signal.SIGTERM, lambda *_: heard.append(1)); heard = []"
     after = "signal.raise_signal(signal.SIGTERM); print(len(heard))"
     code = DRAINING.format(queue_size=10, before=before, work=SUBMITTING, after=after)
-    with start_script(code, tmp_path / "log", tmp_path) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.terminate()
-        assert process.stdout.readline() == "draining\n"
-        (tmp_path / "go").touch()
-        out, err = finish(process)
-    assert (process.returncode, err, out) == (0, "", "2\n")
+    assert drain(code, tmp_path) == "2\n"
 
 
 def test_two_executors_drain_at_one_signal_and_the_handler_is_put_back() -> None:
