@@ -158,4 +158,8 @@ def test_a_supervisor_that_was_killed_before_its_executor_came_breaks_nothing() 
 
 
 def alive(pid: int) -> bool:
-    return os.path.exists(f"/proc/{pid}") and status(pid)[0] != "Z"
+    try:
+        return status(pid)[0] != "Z"
+    except OSError:
+        # Its keeper has reaped it.
+        return False
