@@ -78,13 +78,16 @@ class Core:
                 _running.add(self)
                 _loky.at_exit(_at_exit)
                 self.workers.start(modules)
-            except Exception as error:
-                # No thread or no descriptor can be had, as at the interpreter's end.
-                self._started = False
-                _running.discard(self)
-                self.dispatcher.delivery.stop()
-                self.dispatcher.break_(partial(_not_started, error))
-                raise _not_started(error) from error
+            except BaseException as error:
+                if not self.workers.launched:
+                    # Interrupted, or no thread or no descriptor can be had, as at the interpreter's end.
+                    self._started = False
+                    _running.discard(self)
+                    self.dispatcher.delivery.stop()
+                    self.dispatcher.break_(partial(_not_started, error))
+                if isinstance(error, Exception):
+                    raise _not_started(error) from error
+                raise
             self.workers.wait_for_lease()
 
     def add_map(self, run: MapRun) -> None:

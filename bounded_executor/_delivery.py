@@ -16,7 +16,14 @@ from typing import Any
 from . import _pickling
 from ._ledger import Ledger
 
-__all__ = ["Delivery", "delivering", "load_outcome", "must_run_no_callbacks", "run_no_callbacks_here"]
+__all__ = [
+    "Delivery",
+    "cancel",
+    "delivering",
+    "load_outcome",
+    "must_run_no_callbacks",
+    "run_no_callbacks_here",
+]
 
 _log = logging.getLogger("bounded_executor")
 _local = threading.local()
@@ -48,13 +55,15 @@ def must_run_no_callbacks() -> bool:
     return getattr(_local, "no_callbacks", False)
 
 
-def _cancel(future: Future[Any]) -> None:
+def cancel(future: Future[Any]) -> None:
+    """Cancel a future whose task is never started, whatever its callbacks do."""
     try:
-        if Future.cancel(future):
-            # wait() and as_completed() learn of it from this.
-            future.set_running_or_notify_cancel()
+        Future.cancel(future)
     except BaseException:
         _log.critical("a done-callback raised", exc_info=True)
+    if future.cancelled():
+        # wait() and as_completed() learn of it from this.
+        future.set_running_or_notify_cancel()
 
 
 class Delivery:
@@ -114,7 +123,7 @@ class Delivery:
             if one is None:
                 return
             if one[1:] == (None, None):
-                _cancel(one[0])
+                cancel(one[0])
                 del one
                 continue
             try:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from ._delivery import Delivery, must_run_no_callbacks
+from ._delivery import Delivery, cancel, must_run_no_callbacks
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
 
@@ -157,11 +157,9 @@ class FutureSink:
         self._future._forget = None
         if self._notified:
             return
+        self._notified = True
         if must_run_no_callbacks() and not self._future.cancelled():
-            self._notified = True
             self._delivery.put_cancelled(self._future)
-        # `cancel` has come first unless the executor does the cancelling; wait() and
-        # as_completed() learn of it from the second call.
-        elif Future.cancel(self._future):
-            self._notified = True
-            self._future.set_running_or_notify_cancel()
+        else:
+            # `cancel` has come first unless the executor does the cancelling.
+            cancel(self._future)

@@ -82,6 +82,7 @@ class Workers:
             self._break,
         )
         self._quit = False
+        self.launched = False
         self._leased = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -94,20 +95,25 @@ class Workers:
             modules: names of the modules that the first task needs.
 
         Raises:
-            Exception: there is no thread to be had; nothing was started.
+            BaseException: there is no thread to be had, or the caller was interrupted. ``launched`` tells
+                whether there is a thread all the same; if not, nothing was started.
         """
-        self._session.import_first(modules)
-        total = self._settings.max_memory_total
-        if total is not None:
-            allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
-            self._giver.governor = Governor(allowance, self._settings.max_workers)
         try:
+            self._session.import_first(modules)
+            total = self._settings.max_memory_total
+            if total is not None:
+                allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
+                self._giver.governor = Governor(allowance, self._settings.max_workers)
             self._loop.open()
             self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
+            self.launched = True
             self._thread.start()
-        except Exception:
-            self._loop.close()
-            self._session.close()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self.launched = False
+            if not self.launched:
+                self._loop.close()
+                self._session.close()
             raise
 
     def wait_for_lease(self) -> None:

@@ -289,3 +289,31 @@ def test_ctrl_c_while_the_keeper_starts(tmp_path: Path, ending: str) -> None:
     assert err.count("Traceback") == 1, err
     assert err.rstrip().endswith("KeyboardInterrupt")
     wait_until(lambda: not marked_processes("INTERRUPTED", mark), "the end of all processes", 5.0)
+
+
+@pytest.mark.parametrize("step", ["_loky.at_exit", "_allowance.granted", "_loop.Loop.open"])
+def test_ctrl_c_at_a_step_of_the_start_hangs_nobody(step: str) -> None:
+    """The step is where the signal comes; what it interrupts is undone."""
+    module, _, name = step.partition(".")
+    code = f"""
+        import signal
+        from bounded_executor import BoundedProcessPoolExecutor, {module}
+
+        *owners, name = "{name}".split(".")
+        owner = getattr({module}, owners[0]) if owners else {module}
+        whole = getattr(owner, name)
+
+        def press(*args):
+            setattr(owner, name, whole)
+            signal.raise_signal(signal.SIGINT)
+
+        setattr(owner, name, press)
+        try:
+            with BoundedProcessPoolExecutor(1, max_memory_total="auto") as ex:
+                ex.submit(abs, 1)
+        except KeyboardInterrupt:
+            print("interrupted")
+        with BoundedProcessPoolExecutor(1) as ex:
+            print(ex.submit(abs, -2).result())
+    """
+    assert run_script(code) == "interrupted\n2\n"
