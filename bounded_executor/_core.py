@@ -16,7 +16,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from . import _loky
@@ -25,10 +24,10 @@ from ._ledger import Ledger
 from ._map import MapRun
 from ._needs import modules_of
 from ._params import Settings
+from ._phase import broken
 from ._session import Session
 from ._sigterm import Drain
 from ._workers import Workers
-from .errors import BrokenProcessPool
 from .stats import ExecutorStats
 
 __all__ = ["Core"]
@@ -79,14 +78,15 @@ class Core:
                 _loky.at_exit(_at_exit)
                 self.workers.start(modules)
             except BaseException as error:
+                make = broken(f"the executor could not be started: {error!r}", error)
                 if not self.workers.launched:
                     # Interrupted, or no thread or no descriptor can be had, as at the interpreter's end.
                     self._started = False
                     _running.discard(self)
                     self.dispatcher.delivery.stop()
-                    self.dispatcher.break_(partial(_not_started, error))
+                    self.dispatcher.break_(make)
                 if isinstance(error, Exception):
-                    raise _not_started(error) from error
+                    raise make() from error
                 raise
             self.workers.wait_for_lease()
 
@@ -257,12 +257,6 @@ class Core:
             with self._lock:
                 self._map_runner = None
             self._maps_done.set()
-
-
-def _not_started(cause: BaseException) -> BaseException:
-    error = BrokenProcessPool(f"the executor could not be started: {cause!r}")
-    error.__cause__ = cause
-    return error
 
 
 def _at_exit() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["ErrorFactory", "Phase", "shutdown_error"]
+from .errors import BrokenProcessPool
+
+__all__ = ["ErrorFactory", "Phase", "broken", "shutdown_error"]
 
 ErrorFactory = Callable[[], BaseException]
 
@@ -39,6 +41,17 @@ class Phase:
         """Raise the error for new work of a user's, if it is not accepted."""
         if not self.accepts(False):
             raise self.refusal()
+
+
+def broken(message: str, cause: BaseException | None) -> ErrorFactory:
+    """Return what makes a ``BrokenProcessPool`` with this message and cause, anew each time."""
+
+    def make() -> BaseException:
+        error = BrokenProcessPool(message)
+        error.__cause__ = cause
+        return error
+
+    return make
 
 
 def shutdown_error() -> RuntimeError:

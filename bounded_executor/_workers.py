@@ -25,6 +25,7 @@ from ._governor import RETRY_SECONDS, Governor
 from ._lateness import Lateness
 from ._loop import Loop
 from ._params import Settings
+from ._phase import broken
 from ._pidfds import await_ends
 from ._roster import Child, Roster
 from ._session import Session
@@ -32,7 +33,6 @@ from ._stall import StallWatch
 from ._starting import Starter
 from ._supervision import Supervision
 from ._wire import Channel, Frame, Kind
-from .errors import BrokenProcessPool
 
 __all__ = ["Workers"]
 
@@ -343,11 +343,7 @@ class Workers:
             self._forget(child)
 
     def _break(self, message: str, cause: BaseException | None = None) -> None:
-        def make() -> BaseException:
-            error = BrokenProcessPool(message)
-            error.__cause__ = cause
-            return error
-
+        make = broken(message, cause)
         self._dispatcher.break_(make)
         for child in self._roster:
             work = self._roster.take_work(child)

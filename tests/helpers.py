@@ -141,9 +141,19 @@ def run_script(code: str, *arguments: object, seconds: float = 60, quiet: bool =
     return out
 
 
-def parent_of(pid: int) -> int:
-    """The parent's process id."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+def refuses(executor: Any) -> bool:
+    """Whether the executor accepts nothing more."""
+    try:
+        executor.map(abs, [])
+    except RuntimeError:
+        return True
+    return False
+
+
+def status(pid: int) -> tuple[str, int]:
+    """State letter and parent of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return fields[0], int(fields[1])
 
 
 def marked_processes(name: str, value: str) -> list[int]:

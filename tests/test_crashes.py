@@ -16,7 +16,7 @@ import bad_tasks
 import cgroups
 import pytest
 import tasks
-from helpers import PATIENCE, Gate, assert_all_free, parent_of, script_environment, wait_until
+from helpers import PATIENCE, Gate, assert_all_free, script_environment, status, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _oom
 
@@ -288,7 +288,7 @@ def test_a_task_lost_with_its_supervisor_is_run_again_uncharged(tmp_path: Path) 
         futures = [ex.submit(tasks.note_pid_and_hold, log, gate, number) for number in range(2)]
         for times in (1, 2):
             gate.wait_started(2 * times)
-            os.kill(parent_of(int(tasks.notes(log)[-1])), signal.SIGKILL)
+            os.kill(status(int(tasks.notes(log)[-1]))[1], signal.SIGKILL)
             wait_until(lambda count=times: ex.stats().supervisors_lost == count)  # type: ignore[misc]
         # More often than task_retries, and still: it was not theirs.
         gate.open()
@@ -331,7 +331,7 @@ def test_on_crash_break_breaks_everything(tmp_path: Path, victim: str) -> None:
         if victim == "idle":
             os.kill(idle, signal.SIGKILL)
         elif victim == "supervisor":
-            os.kill(parent_of(idle), signal.SIGKILL)
+            os.kill(status(idle)[1], signal.SIGKILL)
         errors = [future.exception(PATIENCE) for future in [held, *waiting]]
         assert all(isinstance(error, BrokenProcessPool) for error in errors)
         assert len({id(error) for error in errors}) == 21

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 import tasks
-from helpers import PATIENCE, Gate, assert_all_free, wait_until
+from helpers import PATIENCE, Gate, assert_all_free, status, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _starting
-
-
-def status(pid: int) -> tuple[str, int]:
-    """State letter and parent of a process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return fields[0], int(fields[1])
 
 
 def test_an_idle_process_whose_death_nobody_has_told_is_given_no_work() -> None:

@@ -11,7 +11,7 @@ import bad_tasks
 import faults
 import pytest
 import tasks
-from helpers import PATIENCE, Counted, Gate, assert_all_free, run_script, wait_until
+from helpers import PATIENCE, Counted, Gate, assert_all_free, refuses, run_script, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, _dispatch
 
@@ -78,14 +78,6 @@ def test_a_shutdown_and_a_caller_do_not_both_feed_a_map(tmp_path: Path, first: s
     runs = list(map(int, tasks.notes(log)))
     assert len(runs) == len(set(runs)), "an item was run twice"
     assert len(got) == 10 if not errors else got == list(range(len(got)))
-
-
-def refuses(ex: BoundedProcessPoolExecutor) -> bool:
-    try:
-        ex.map(tasks.give, [])
-    except RuntimeError:
-        return True
-    return False
 
 
 @pytest.mark.parametrize("wait", [False, True], ids=["leave", "wait"])

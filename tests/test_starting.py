@@ -13,7 +13,15 @@ from typing import Any
 import bad_tasks
 import pytest
 import tasks
-from helpers import PATIENCE, marked_processes, run_script, script_environment, start_script, wait_until
+from helpers import (
+    PATIENCE,
+    marked_processes,
+    refuses,
+    run_script,
+    script_environment,
+    start_script,
+    wait_until,
+)
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, _delivery, _loky
 
@@ -120,14 +128,6 @@ def test_a_shutdown_during_the_start_ends_what_is_started(held: Held, wait: bool
         assert not thread.is_alive()
     # That nothing is left is seen to after each test.
     assert [str(error) for error in errors] == ["cannot schedule new futures after shutdown"]
-
-
-def refuses(ex: BoundedProcessPoolExecutor) -> bool:
-    try:
-        ex.map(tasks.give, [])
-    except RuntimeError:
-        return True
-    return False
 
 
 # It lacks something for a while.
