@@ -1,8 +1,8 @@
 """The task process: a loop around user code, and what makes the process the user's own.
 
 A child is forked by its supervisor (or spawned where there is no fork) and ends when the parent
-closes its end of their socket. It writes one frame per finished task, at once, so that a crash
-later in a chunk costs no result that stood before it.
+closes its end of their socket. It is given pieces of work of one call or more. What it has finished
+no crash that follows costs anybody: it has been sent, or is kept where the parent can see it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from . import _main_module, _memory, _pickling, _process, _report
 from ._board import Place
 from ._limits import Limits
+from ._outbox import Outbox
 from ._wire import Kind, Order, read_frame, write_frame
 
 __all__ = ["main"]
@@ -86,11 +87,20 @@ class _Runner:
         self._plan = plan
         self._recording = recording
         self._pid = os.getpid()
+        self._is_copy = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._note_copy)
         self._left = plan.order.limit or sys.maxsize
         self._place = Place(plan.board, plan.order.place)
+        self._outbox = Outbox(self._place, self._write)
         self._limits = Limits(plan.config)
+        self._keeps = self._place.shared and not self._limits.any
+        self._function: tuple[bytes, Any] = (b"", None)
         # New ones stand behind the old ones. Comparing names would touch, and so copy, their pages.
         self._modules = len(sys.modules) if plan.config.share_imports else -1
+
+    def _note_copy(self) -> None:
+        self._is_copy = True
 
     def run(self) -> None:
         if not self._initialize():
@@ -108,10 +118,7 @@ class _Runner:
             if self._recording is not None:
                 self._recording = None
                 self._write(Kind.BEGUN)
-            if frame.kind == Kind.CALL:
-                self._call(frame.ident, frame.body)
-            else:
-                self._chunk(frame.ident, frame.body)
+            self._work(frame.ident, frame.index, frame.body)
             # Nothing of a task stays while the next one is waited for.
             del frame
 
@@ -129,63 +136,64 @@ class _Runner:
             return False
         return True
 
-    def _call(self, work: int, body: bytes | bytearray) -> None:
-        began = perf_counter()
-        self._place.begin(work, 0)
-        try:
-            self._limits.enter()
-            try:
-                fn, args, kwargs = pickle.loads(body)
-                del body
-                result = fn(*args, **kwargs)
-                del fn, args, kwargs
-            finally:
-                self._limits.leave()
-        except BaseException as error:
-            self._fail(work, 0, began, error)
-        else:
-            self._succeed(work, 0, began, result)
-
-    def _chunk(self, work: int, body: bytes | bytearray) -> None:
-        # Unpickling may run user code, and whatever that does is the first item's matter.
-        self._place.begin(work, 0)
-        dumped, items = pickle.loads(body)
-        broken: BaseException | None = None
+    def _work(self, work: int, turn: int, body: bytes | bytearray) -> None:
+        """Run the items of a piece of work, until the limit is reached or the parent says stop."""
+        dumped, named, items = pickle.loads(body)
+        del body
+        keeps = self._keeps and len(items) > 1
+        if keeps:
+            self._outbox.begin(work)
+        begin = self._place.begin
+        limits = self._limits if self._limits.any else None
+        loads = pickle.loads
         fn: Any = None
-        try:
-            fn = pickle.loads(dumped)
-        except BaseException as error:
-            broken = error
         for index, item in enumerate(items):
+            if begin(work, index, turn):
+                self._outbox.flush()
+                self._write(Kind.STOPPED, work, index)
+                return
             began = perf_counter()
-            self._place.begin(work, index)
             try:
-                if broken is not None:
-                    raise broken
-                self._limits.enter()
+                if limits is not None:
+                    limits.enter()
                 try:
-                    result = fn(*pickle.loads(item))
+                    if fn is None and dumped is not None:
+                        # Unpickling may run user code, and whatever that does is this item's matter.
+                        fn = self._load(dumped, named)
+                    result = _call(item) if fn is None else fn(*loads(item))
                 finally:
-                    self._limits.leave()
+                    if limits is not None:
+                        limits.leave()
+                if self._is_copy:
+                    os._exit(0)
+                if keeps:
+                    self._outbox.add(index, result, began, perf_counter())
+                else:
+                    seconds = perf_counter() - began
+                    body = _pickling.dump(result)[0]
+                del result
             except BaseException as error:
                 self._fail(work, index, began, error)
             else:
-                self._succeed(work, index, began, result)
-                del result
+                if keeps:
+                    self._count_task()
+                else:
+                    self._report(Kind.RESULT, work, index, seconds, body)
             if self._left <= 0:
-                # The parent takes back what is left of the chunk.
-                return
+                # The parent takes back what is left of it.
+                break
+        self._outbox.flush()
 
-    def _succeed(self, work: int, index: int, began: float, result: Any) -> None:
-        seconds = perf_counter() - began
-        try:
-            body = _pickling.dump(result)[0]
-        except BaseException as error:
-            self._fail(work, index, began, error)
-        else:
-            self._report(Kind.RESULT, work, index, seconds, body)
+    def _load(self, dumped: bytes, named: bool) -> Any:
+        known, fn = self._function
+        if known != dumped:
+            fn = pickle.loads(dumped)
+            if named:
+                self._function = dumped, fn
+        return fn
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
+        self._outbox.flush()
         self._limits.explain(error)
         # A task that forked and let the copy raise or exit ends here as well: see _report.
         body = _pickling.dump_error(error) if os.getpid() == self._pid else b""
@@ -201,16 +209,11 @@ class _Runner:
         body: bytes,
         error: BaseException | None = None,
     ) -> None:
-        if os.getpid() != self._pid:
+        if self._is_copy or os.getpid() != self._pid:
             # The task forked and returned in the copy too. Only the original may answer, or the
             # next task would get this one's result.
             os._exit(0)
-        if self._modules != -1 and len(sys.modules) != self._modules:
-            names = list(sys.modules)[self._modules :]
-            self._modules = len(sys.modules)
-            if names:
-                self._write(Kind.MODULES, body="\n".join(names).encode())
-        self._left -= 1
+        self._count_task()
         peak = self._limits.peak()
         if peak is not None:
             self._write(Kind.PEAK, peak)
@@ -219,12 +222,31 @@ class _Runner:
             self._write(Kind.LEAVING)
         self._write(kind, work, index, seconds, body)
 
+    def _count_task(self) -> None:
+        self._left -= 1
+        if self._modules != -1 and len(sys.modules) != self._modules:
+            names = list(sys.modules)[self._modules :]
+            self._modules = len(sys.modules)
+            if names:
+                self._write(Kind.MODULES, body="\n".join(names).encode())
+
     def _write(
-        self, kind: int, ident: int = 0, index: int = 0, seconds: float = 0.0, body: bytes = b""
+        self,
+        kind: int,
+        ident: int = 0,
+        index: int = 0,
+        seconds: float = 0.0,
+        body: bytes = b"",
+        count: int = 1,
     ) -> None:
         try:
-            write_frame(self._sock, kind, ident, index, seconds, body)
+            write_frame(self._sock, kind, ident, index, seconds, body, count)
         except OSError:
             # The parent is gone, or the task has closed our socket: there is nobody to answer.
             sys.stderr.flush()
             os._exit(signal.SIGPIPE)
+
+
+def _call(item: bytes) -> Any:
+    fn, args, kwargs = pickle.loads(item)
+    return fn(*args, **kwargs)

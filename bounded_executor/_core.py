@@ -20,6 +20,7 @@ from typing import Any
 
 from . import _loky
 from ._dispatch import Dispatcher
+from ._function import Functions
 from ._ledger import Ledger
 from ._map import MapRun
 from ._needs import modules_of
@@ -49,6 +50,7 @@ class Core:
         self.settings = settings
         self.ledger = Ledger(settings.queue_size, settings.queue_bytes, floor=settings.max_workers)
         self.dispatcher = Dispatcher(self.ledger)
+        self.functions = Functions()
         self.workers = Workers(
             self.dispatcher, settings, Session(settings), on_end=lambda: _running.discard(self)
         )

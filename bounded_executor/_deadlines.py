@@ -28,12 +28,12 @@ class Deadlines(Generic[Owner]):
     def __contains__(self, owner: Owner) -> bool:
         return owner in self._due
 
-    def start(self, owner: Owner) -> None:
+    def start(self, owner: Owner, now: float | None = None) -> None:
         """Allow ``owner`` the time from now on, also if it had begun before."""
         if self._seconds is not None:
             # Taken out first: a dict keeps the place of a key that it has.
             self._due.pop(owner, None)
-            self._due[owner] = monotonic() + self._seconds
+            self._due[owner] = (monotonic() if now is None else now) + self._seconds
 
     def stop(self, owner: Owner) -> None:
         """Forget ``owner``, if it is there."""

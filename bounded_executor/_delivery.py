@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import pickle
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
+from functools import partial
 from queue import SimpleQueue
+from time import monotonic
 from typing import Any
 
 from . import _pickling
 from ._ledger import Ledger
+from ._outcomes import Group
 
 __all__ = [
     "Delivery",
@@ -26,6 +30,10 @@ __all__ = [
 ]
 
 _log = logging.getLogger("bounded_executor")
+
+# How late the ledger learns of callbacks that have completed.
+TELL_SECONDS = 0.001
+
 _local = threading.local()
 
 
@@ -75,7 +83,7 @@ class Delivery:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._queue: SimpleQueue[tuple[Future[Any], bool | None, Any] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -90,15 +98,19 @@ class Delivery:
 
     def put(self, future: Future[Any], ok: bool, body: bytes | bytearray) -> None:
         """Hand over an outcome as it came from the child."""
-        self._queue.put((future, ok, body))
+        self._queue.put(partial(self._deliver, future, ok, body))
+
+    def put_group(self, futures: Sequence[Future[Any]], group: Group) -> None:
+        """Hand over results that came together."""
+        self._queue.put(partial(self._deliver_group, futures, group))
 
     def put_error(self, future: Future[Any], error: BaseException) -> None:
         """Hand over an error that did not come from the task."""
-        self._queue.put((future, None, error))
+        self._queue.put(partial(self._deliver, future, None, error))
 
     def put_cancelled(self, future: Future[Any]) -> None:
         """Have a future cancelled whose task is never started, by a caller that must run no user code."""
-        self._queue.put((future, None, None))
+        self._queue.put(partial(cancel, future))
 
     def stop(self) -> None:
         """End the thread once everything that was handed over is delivered."""
@@ -119,23 +131,13 @@ class Delivery:
     def _run(self) -> None:
         _local.delivering = True
         while True:
-            one = self._queue.get()
-            if one is None:
+            deliver = self._queue.get()
+            if deliver is None:
                 return
-            if one[1:] == (None, None):
-                cancel(one[0])
-                del one
-                continue
-            try:
-                self._resolve(*one)
-            except BaseException:
-                # A callback may even raise SystemExit; the others still want their outcomes.
-                _log.critical("a done-callback raised", exc_info=True)
-            finally:
-                del one
-                self._ledger.delivered()
+            deliver()
+            del deliver
 
-    def _resolve(self, future: Future[Any], ok: bool | None, body: Any) -> None:
+    def _deliver(self, future: Future[Any], ok: bool | None, body: Any) -> None:
         error: BaseException | None = None
         result: Any = None
         try:
@@ -147,12 +149,38 @@ class Delivery:
                 error = _pickling.load_error(body)
         except BaseException as exc:
             error = exc
-        try:
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-        except InvalidStateError:
-            _log.error("%r was resolved by somebody else", future)
-        finally:
-            del error, future
+        _resolve(future, result, error)
+        del error, result
+        self._ledger.delivered()
+
+    def _deliver_group(self, futures: Sequence[Future[Any]], group: Group) -> None:
+        if not group.together:
+            for future, (ok, body) in zip(futures, group.each(), strict=True):
+                self._deliver(future, ok, body)
+            return
+        told = monotonic()
+        count = 0
+        for future, value in zip(futures, group.values(), strict=True):
+            _resolve(future, value, None)
+            count += 1
+            now = monotonic()
+            if now - told > TELL_SECONDS:
+                self._ledger.delivered(count)
+                told, count = now, 0
+        if count:
+            self._ledger.delivered(count)
+
+
+def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:
+    try:
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+    except InvalidStateError:
+        _log.error("%r was resolved by somebody else", future)
+    except BaseException:
+        # A callback may even raise SystemExit; the others still want their outcomes.
+        _log.critical("a done-callback raised", exc_info=True)
+    finally:
+        del error

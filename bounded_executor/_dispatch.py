@@ -11,6 +11,10 @@ calls :meth:`Dispatcher.take`, and later reports each item's end by :meth:`Dispa
 or the resting, or the backend, and whoever takes it out of there gives its slots back: that is what
 makes it exactly once.
 
+Where tasks are short and several wait, one piece of work is made of them, and the backend hears of
+none but that (:mod:`._batches` says of how many). Calls that a worker was given and has not begun are
+taken apart again, and can be cancelled as before.
+
 Work is parked when its sink cannot take more results now: it has given its slots back, since what
 nobody fetches must not hold them, and gets them back before anybody else is granted one.
 
@@ -30,9 +34,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 
+from . import _batches
 from ._delivery import Delivery
 from ._ledger import Ledger
+from ._outcomes import Group
 from ._parked import Parked
 from ._phase import ErrorFactory, Phase
 from ._resting import Resting
@@ -53,12 +60,16 @@ class Dispatcher:
 
     Attributes:
         wake: tells the backend that :meth:`take` may return something now; set by the backend.
+        hungry: the backend has a worker with nothing to do, or may start one. If not, it comes by itself
+            as soon as it has, and is not woken for work that waits. Set by the backend, before it looks
+            for the last time whether anything waits.
     """
 
     def __init__(self, ledger: Ledger, delivery: Delivery | None = None) -> None:
         self.ledger = ledger
         self.delivery = delivery or Delivery(ledger)
         self.wake: Callable[[], None] = _nobody
+        self.hungry = True
         self._lock = threading.RLock()
         self._waiting: OrderedDict[int, Work] = OrderedDict()
         self._waiting_items = 0  # the parked ones included
@@ -89,13 +100,16 @@ class Dispatcher:
             if self._parked:
                 self.wake()
             raise self._phase.refusal()
+        if self.hungry:
+            self.wake()
 
-    def take(self, limit: int | None = None, *, beside: int = 0) -> Work | None:
+    def take(self, limit: int | None = None, *, beside: int = 0, among: int | None = None) -> Work | None:
         """Return the next work to hand to a worker, None when nothing waits or it must not run now.
 
         Args:
             limit: items that the worker may run; longer work is split and its rest stays first.
             beside: pieces of work that run already.
+            among: workers that share what waits, if short tasks may travel together; None: they may not.
         """
         while True:
             work = self._next()
@@ -106,11 +120,44 @@ class Dispatcher:
                 return None
             if limit is not None and work.count > limit:
                 self._return(work.rest(limit))
+            if among is not None and work.joins:
+                most = _batches.most(work, self._waiting_items, among, limit)
+                if most > work.count:
+                    joined = self._take_joined(work, most)
+                    if joined is not None:
+                        return joined
+                    continue
             with self._lock:
                 self._waiting_items -= work.count
             if work.sink.start():
                 return work
             self._drop(work)
+
+    def _take_joined(self, first: Work, most: int) -> Work | None:
+        """Return what was taken and what waits behind it as one piece; None where nobody wants any of it."""
+        works = [first]
+        count, weight = first.count, first.weight()
+        last = first
+        with self._lock:
+            while self._waiting:
+                work = next(iter(self._waiting.values()))
+                count += work.count
+                weight += work.weight()
+                if count > most or weight > _batches.BATCH_BYTES or not last.is_joined_by(work):
+                    break
+                del self._waiting[work.ident]
+                works.append(work)
+                last = work
+            self._waiting_items -= sum(map(len, [work.items for work in works]))
+        wanted = []
+        for work in works:
+            if work.sink.start():
+                wanted.append(work)
+            else:
+                self._drop(work)
+        if len(wanted) < 2:
+            return wanted[0] if wanted else None
+        return wanted[0].join(wanted[1:])
 
     def _return(self, work: Work) -> None:
         """Put work back at the head of the queue from where it was taken a moment ago."""
@@ -171,33 +218,47 @@ class Dispatcher:
             self.succeeded += 1
         else:
             self.failed += 1
+        work.function.learn(seconds)
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
-        work.sink.outcome(work.first + index, ok, seconds, body)
+        work.sink.outcome(work.first + index, ok, body)
 
-    def give_back(self, work: Work, *, skip: int = 0, error: BaseException | None = None) -> None:
+    def outcomes(self, work: Work, group: Group, seconds: float) -> None:
+        """Note that the next items of ``work`` have ended in results, in so many seconds together."""
+        first = work.done
+        work.done += group.count
+        self.succeeded += group.count
+        work.function.learn(seconds, group.count)
+        size = work.size(first, group.count)
+        self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
+        work.sink.outcomes(work.first + first, group)
+
+    def give_back(self, work: Work, *, skip: int = 0) -> None:
         """Note that the worker runs none of the items without an outcome: they go to the front.
 
         Args:
             work: what the worker had.
             skip: so many of them stay the caller's.
-            error: what a call, which cannot be cancelled any more, fails with if everything ends.
         """
         start = work.done + skip
         if start >= work.count:
             return
-        if work.items is None:
-            work.error = error
         rest = work.rest(start) if start else work
+        pieces = rest.apart()
         with self._lock:
             make = self._phase.error
             cancelling = self._phase.is_cancelling
             if make is None and not cancelling:
-                self._put_first(rest)
+                for piece in reversed(pieces):
+                    self._put_first(piece)
                 self._waiting_items += rest.count
-        if make is not None:
-            self._fail(rest, make)
-        elif cancelling:
-            self._cancel(rest)
+        for piece in pieces:
+            if make is not None:
+                self._fail(piece, make)
+                continue
+            if piece.error is None:
+                piece.sink.wait_again(partial(self.discard, piece))
+            if cancelling:
+                self._cancel(piece)
 
     def again(self, work: Work, seconds: float, error: BaseException) -> bool:
         """Run an item once more, unless everything ends or nobody wants it any more.
@@ -211,6 +272,8 @@ class Dispatcher:
             Whether it is going to be run.
         """
         work.error = error
+        # It may cost its process again.
+        work.joins = False
         wanted = work.sink.start()
         with self._lock:
             make = self._phase.error

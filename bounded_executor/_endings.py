@@ -141,9 +141,7 @@ class Endings:
             self._break(self._storm(how, child), None)
         breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
         if work is not None and not begun and not child.timed_out:
-            self._dispatcher.give_back(
-                work, error=TerminatedWorkerError(f"{work.name} was not run: its {how}")
-            )
+            self._dispatcher.give_back(work)
         elif work is not None and child.timed_out:
             self._time_out(child, work, pid)
         elif work is not None:
@@ -196,7 +194,7 @@ class Endings:
     def _lose(self, child: Child, work: Work) -> None:
         why = f"the supervisor of its process {child.pid} ended, and the process with it"
         if not self._has_begun(child, work):
-            self._dispatcher.give_back(work, error=TerminatedWorkerError(f"{work.name} was not run: {why}."))
+            self._dispatcher.give_back(work)
         elif self._dispatcher.runs_alone(work):
             work.losses += 1
             why += f", {work.losses} times, the last time with no other task beside it"

@@ -233,6 +233,7 @@ class BoundedProcessPoolExecutor(Executor):
         own = "submit" not in self.__dict__ and type(self).submit is BoundedProcessPoolExecutor.submit
         run = MapRun(
             core.dispatcher,
+            core.functions,
             core.workers.note,
             fn,
             zip(*iterables, strict=False),
@@ -332,22 +333,24 @@ class BoundedProcessPoolExecutor(Executor):
         core = self._core
         future = BoundedFuture()
         try:
-            body = _pickling.dump_call(fn, (fn, args, kwargs))
+            function, body = core.functions.call(fn, args, kwargs)
         except Exception as error:
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future
         core.start(fn)
+        dispatcher = core.dispatcher
         size = len(body)
-        reason = must_not_block(frame) if block and not core.ledger.free(size) else None
         # All is ready before there is a slot: as little as can be may be interrupted while it is held.
-        work = Work(_pickling.name_of(fn), body, None, FutureSink(future, core.dispatcher.delivery))
-        future._forget = partial(core.dispatcher.discard, work)
-        core.ledger.acquire(
-            sizes=(size,), block=block, timeout=core.settings.submit_timeout, force=reason is not None
-        )
-        core.dispatcher.submit(work)
-        core.workers.wake()
+        work = Work(function, [body], FutureSink(future, dispatcher.delivery), joins=True)
+        future._forget = partial(dispatcher.discard, work)
+        reason = None
+        if not core.ledger.take(size):
+            reason = must_not_block(frame) if block else None
+            core.ledger.acquire(
+                sizes=(size,), block=block, timeout=core.settings.submit_timeout, force=reason is not None
+            )
+        dispatcher.submit(work)
         if reason is not None:
             self._tell(reason)
         return future

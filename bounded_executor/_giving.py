@@ -6,13 +6,14 @@ Used by the thread of ``_workers``.
 from __future__ import annotations
 
 import contextlib
-import pickle
 import socket
 from collections.abc import Callable
+from time import monotonic
 
 from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._governor import Governor
+from ._holdup import HoldUp
 from ._lateness import Lateness
 from ._loop import Loop
 from ._roster import Child, Roster
@@ -34,6 +35,7 @@ class Giver:
         starter: starts more children.
         endings: is told when the first is being started.
         lateness: is told of each task that begins.
+        hold_up: is told of tasks that travel together.
         stall: is told when something begins after nothing was there.
         loop: waits for room in the children's sockets.
         break_: makes the executor unusable, with a message and a cause.
@@ -52,6 +54,7 @@ class Giver:
         starter: Starter,
         endings: Endings,
         lateness: Lateness,
+        hold_up: HoldUp,
         stall: StallWatch,
         loop: Loop[Child | None],
         break_: Callable[[str, BaseException | None], None],
@@ -65,6 +68,7 @@ class Giver:
         self._starter = starter
         self._endings = endings
         self._lateness = lateness
+        self._hold_up = hold_up
         self._stall = stall
         self._loop = loop
         self._break = break_
@@ -74,6 +78,8 @@ class Giver:
         dispatcher = self._dispatcher
         roster = self._roster
         self.held_back = False
+        # First: who leaves work from here on wakes this thread for it.
+        dispatcher.hungry = True
         self._starter.resume()
         self.next_rested = dispatcher.rouse()
         while (child := roster.take_idle()) is not None:
@@ -81,11 +87,15 @@ class Giver:
             if dispatcher.waiting and not self._may_run_one_more():
                 self.held_back = True
             else:
-                work = dispatcher.take(child.left, beside=roster.busy)
+                # Without a place, a child could not be told to stop.
+                among = None if child.place is None else self._max_workers
+                work = dispatcher.take(child.left, beside=roster.busy, among=among)
             if work is None:
                 roster.put_back(child)
                 break
             self._give(child, work)
+        if roster.busy >= self._max_workers:
+            dispatcher.hungry = False
         if dispatcher.drained and not dispatcher.waiting_works:
             for child in roster.unoccupied():
                 self.retire(child)
@@ -104,15 +114,15 @@ class Giver:
         return self.governor.allows((child.pid or 0, child.idle_bytes) for child in self._roster.working())
 
     def _give(self, child: Child, work: Work) -> None:
+        now = monotonic()
         if not self._roster.busy:
-            self._stall.heard()
-        self._roster.give(child, work)
+            self._stall.heard(now)
+        self._roster.give(child, work, now)
         self._roster.alone = self._dispatcher.runs_alone(work)
-        self._lateness.begin(child)
-        if work.items is None:
-            child.channel.send(Kind.CALL, work.ident, body=work.body)
-        else:
-            child.channel.send(Kind.CHUNK, work.ident, body=pickle.dumps((work.body, work.items)))
+        self._lateness.begin(child, now)
+        if work.count > 1:
+            self._hold_up.watch(child, now)
+        child.channel.send(Kind.RUN, work.ident, child.turn, body=work.message())
         self._loop.watch(child.channel, child)
 
     def retire(self, child: Child) -> None:
@@ -123,7 +133,7 @@ class Giver:
 
     def _start(self, count: int) -> None:
         if not self._roster:
-            self._stall.heard()
+            self._stall.heard(monotonic())
         try:
             self._starter.start(count)
             self._endings.count_kills()

@@ -41,10 +41,10 @@ class Lateness:
         self._killed: Deadlines[Child] = Deadlines(KILL_SECONDS)
         self._own = (self._tasks, self._grace, self._killed)
 
-    def begin(self, child: Child) -> None:
+    def begin(self, child: Child, now: float) -> None:
         """Note that the child begins a task."""
         if not child.timed_out:
-            self._tasks.start(child)
+            self._tasks.start(child, now)
 
     def rest(self, child: Child) -> None:
         """Note that the child has no task any more."""

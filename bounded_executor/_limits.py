@@ -20,12 +20,16 @@ class Limits:
 
     Args:
         config: has the limits, in bytes.
+
+    Attributes:
+        any: there is a limit, or somebody wants to know what a task has taken.
     """
 
     def __init__(self, config: Config) -> None:
         self._per_child = config.max_memory_per_child
         self._hard = config.max_memory_hard
         self._measure = config.measure_memory
+        self.any = self._measure or self._per_child is not None or self._hard is not None
         self._data: Any = getattr(resource, "RLIMIT_DATA", None)
         self._before: tuple[int, int] = (-1, -1)
 

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from itertools import islice
 from time import monotonic
 from typing import Any
 
@@ -28,8 +29,10 @@ from . import _pickling
 from ._admission import must_not_block
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher
+from ._function import Function, Functions
+from ._outcomes import Group
 from ._phase import shutdown_error
-from ._results import Outcome, Results
+from ._results import Results
 from ._work import Work
 from .errors import QueueFull, SubmitTimeout
 
@@ -48,6 +51,7 @@ class MapRun:
 
     Args:
         dispatcher: where chunks go.
+        functions: what is known of ``fn``.
         note: has the backend's thread do something, without taking a lock.
         fn: the function, and ``inputs``: tuples of its arguments, pulled as needed.
         workers: processes that may work at once.
@@ -64,6 +68,7 @@ class MapRun:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        functions: Functions,
         note: Callable[[Callable[[], None]], None],
         fn: Callable[..., Any],
         inputs: Iterator[tuple[Any, ...]],
@@ -89,12 +94,14 @@ class MapRun:
         self._longest = max(1, buffersize // (4 * workers))
         self._timeout = timeout
         self._deadline = None if timeout is None else monotonic() + timeout
-        self._name = _pickling.name_of(fn)
         self._error: BaseException | None = None
-        self._body = b""
         self._pulled = 0
-        self._yielded = 0
-        self._pending: deque[tuple[int, bytes]] = deque()  # pulled, and not submitted yet
+        self._fetched = 0
+        # Of what was fetched together and is not yielded yet: results, or what returns them.
+        self.values: deque[Any] = deque()
+        self._loaders: deque[Callable[[], Any]] = deque()
+        self._pending: list[bytes] = []  # the last that were pulled, and are not submitted yet
+        self._pending_first = 0
         self._results = Results(dispatcher.ledger, unordered)
         self._run_on = False
         # Set where nobody but the consumer's thread pulls inputs: before and after `run_on`.
@@ -102,8 +109,9 @@ class MapRun:
         self._consumer_feeds.set()
         self._input_failed = False
         try:
-            self._body = _pickling.dump_call(fn, fn)
+            self._function = functions.for_map(fn)
         except Exception as error:
+            self._function = Function(_pickling.name_of(fn))
             self._end_input(error)
 
     # The dispatcher's side
@@ -111,13 +119,19 @@ class MapRun:
     def start(self) -> bool:
         return not self.finished
 
+    def wait_again(self, forget: Callable[[], object]) -> None:
+        pass
+
     def full(self, work: Work) -> bool:
-        if self._run_on or self._results.closed or work.first < self._yielded + self._workers:
+        if self._run_on or self._results.closed or work.first < self._fetched + self._workers:
             return False
         return self._dispatcher.ledger.room() == 0
 
-    def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
-        self._results.put(index, partial(load_outcome, ok, body), seconds, len(body))
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
+        self._results.put(index, partial(load_outcome, ok, body), len(body))
+
+    def outcomes(self, index: int, group: Group) -> None:
+        self._results.put(index, group, group.size)
 
     def fail(self, index: int, error: BaseException) -> None:
         self._results.put(index, partial(_raise, error))
@@ -135,29 +149,44 @@ class MapRun:
         if self.finished:
             raise StopIteration
         try:
-            if not self._consumer_feeds.wait(self._seconds_left()):
-                raise self._timed_out()
-            self.top_up()
-            if self._pulled == self._yielded:
-                if self._error is not None:
-                    raise self._error
-                raise StopIteration
-            outcome = self._results.take(self._yielded, self._pulled - self._yielded, self._deadline)
-            if outcome is None:
-                raise self._timed_out()
-            self._yielded += 1
-            if self._dispatcher.parking:
-                self._dispatcher.wake()
-            return _end_noisily(outcome)
+            if not (self.values or self._loaders):
+                self._fetch()
+            if self.values:
+                return self.values.popleft()
+            return _end_noisily(self._loaders.popleft())
         except BaseException:
             self.cancel()
             raise
+
+    def _fetch(self) -> None:
+        """Wait for the next results, which may be several."""
+        if not self._consumer_feeds.wait(self._seconds_left()):
+            raise self._timed_out()
+        self.top_up()
+        if self._pulled == self._fetched:
+            if self._error is not None:
+                raise self._error
+            raise StopIteration
+        outcome = self._results.take(self._fetched, self._pulled - self._fetched, self._deadline)
+        if outcome is None:
+            raise self._timed_out()
+        if not isinstance(outcome, Group):
+            self._fetched += 1
+            self._loaders.append(outcome)
+        else:
+            self._fetched += outcome.count
+            if outcome.together:
+                self.values.extend(outcome.values())
+            else:
+                self._loaders.extend(partial(load_outcome, ok, body) for ok, body in outcome.each())
+        if self._dispatcher.parking:
+            self._dispatcher.wake()
 
     def top_up(self) -> None:
         """Submit inputs while there is room and a slot; wait for one only to have a first."""
         ledger = self._dispatcher.ledger
         while self._inputs is not None or self._pending:
-            outstanding = self._pulled - self._yielded
+            outstanding = self._pulled - self._fetched
             if not self._pending:
                 room = self._buffersize - outstanding
                 free = ledger.free()
@@ -169,7 +198,7 @@ class MapRun:
                         self._refuse()
                     return
                 self._pull(min(self._chunk(), room, max(free, 1)))
-            self._submit_pending(block=len(self._pending) == self._pulled - self._yielded)
+            self._submit_pending(block=len(self._pending) == self._pulled - self._fetched)
             if self._pending:
                 return
 
@@ -204,6 +233,8 @@ class MapRun:
         self.finished = True
         if self._consumer_feeds.is_set():
             self._end_input(None)
+        self.values.clear()
+        self._loaders.clear()
         self._dispatcher.discard_sink(self)
         for future in list(self._futures.values()):
             future.cancel()
@@ -233,7 +264,7 @@ class MapRun:
 
         return FuturesTimeoutError(
             f"map did not finish within timeout={self._timeout} seconds: "
-            f"{self._yielded} results yielded, {self._pulled - self._yielded} outstanding"
+            f"{self._fetched} results yielded, {self._pulled - self._fetched} outstanding"
         )
 
     def _refuse(self) -> None:
@@ -255,7 +286,7 @@ class MapRun:
     def _chunk(self) -> int:
         if self._chunksize is not None:
             return self._chunksize
-        seconds = self._results.item_seconds
+        seconds = self._function.seconds
         if seconds is None:
             return 1
         quick = int(CHUNK_SECONDS / max(seconds, 1e-9))
@@ -266,75 +297,81 @@ class MapRun:
         self._inputs = None
         self._error = error
         if self._pending:
-            self._pulled = self._pending[0][0]
+            self._pulled = self._pending_first
             self._pending.clear()
 
     def _pull(self, want: int) -> None:
-        """Take up to ``want`` inputs, fewer when they are heavy."""
-        room = self._dispatcher.ledger.room() if self._chunksize is not None else CHUNK_BYTES
-        weight = 0
-        for number in range(want):
-            if number and room is not None and weight >= room:
-                return
-            assert self._inputs is not None
-            try:
-                args = next(self._inputs)
-            except StopIteration:
+        """Take up to ``want`` inputs, fewer when they are heavy, or when one cannot be pickled."""
+        assert self._inputs is not None
+        before = self._pulled
+        take = self._pend if self._submit_call is None else self._submit_each
+        try:
+            if take(islice(self._inputs, want)) and self._pulled < before + want:
                 self._inputs = None
-                return
-            except BaseException as error:
-                self._input_failed = True
-                self._inputs, self._error = None, error
-                return
-            index = self._pulled
-            self._pulled += 1
-            if self._submit_call is not None:
-                self._submit_through(self._submit_call, index, args)
-                if self._inputs is None:
-                    return
-                continue
+        except BaseException as error:
+            self._input_failed = True
+            self._inputs, self._error = None, error
+
+    def _pend(self, inputs: Iterator[tuple[Any, ...]]) -> bool:
+        """Keep inputs to be submitted as one chunk; returns whether all were taken."""
+        room = self._dispatcher.ledger.room() if self._chunksize is not None else CHUNK_BYTES
+        dump = _pickling.dump_args
+        pending = self._pending
+        weight = 0
+        self._pending_first = self._pulled
+        for args in inputs:
             try:
-                body = _pickling.dump(args)[0]
+                body = dump(args)
             except Exception as error:
-                self._results.put(index, partial(_raise, error))
-            else:
-                self._pending.append((index, body))
-                weight += len(body)
+                self._results.put(self._pulled, partial(_raise, error))
+                self._pulled += 1
+                return False
+            pending.append(body)
+            self._pulled += 1
+            weight += len(body)
+            if room is not None and weight >= room:
+                return False
+        return True
 
     def _submit_pending(self, *, block: bool) -> None:
-        """Submit what was pulled, in pieces that follow each other without a gap."""
+        """Submit what was pulled, as far as there are slots."""
         while self._pending:
-            first = self._pending[0][0]
-            chunk = [body for number, (index, body) in enumerate(self._pending) if index == first + number]
-            granted = self._acquire([len(body) for body in chunk], block)
+            granted = self._acquire(self._pending, block)
             if not granted:
                 return
-            work = Work(self._name, self._body, chunk[:granted], self, first)
+            chunk, self._pending[:] = self._pending[:granted], self._pending[granted:]
+            joins = self._chunksize is None
+            work = Work(self._function, chunk, self, self._pending_first, joins=joins)
             try:
                 self._dispatcher.submit(work, after_close=self._run_on)
             except Exception as error:
+                self._pending[:0] = chunk
                 self._end_input(error)
                 return
-            for _ in range(granted):
-                self._pending.popleft()
-            self._dispatcher.wake()
+            self._pending_first += granted
 
-    def _submit_through(self, submit: Callable[..., Future[Any]], index: int, args: tuple[Any, ...]) -> None:
-        try:
-            future = submit(self._fn, *args)
-        except Exception as error:
-            self._pulled = index
-            self._end_input(error)
-            return
-        self._futures[index] = future
-        future.add_done_callback(partial(self._take_future, index))
+    def _submit_each(self, inputs: Iterator[tuple[Any, ...]]) -> bool:
+        """Submit inputs one by one; returns whether all were taken."""
+        for args in inputs:
+            assert self._submit_call is not None
+            try:
+                future = self._submit_call(self._fn, *args)
+            except Exception as error:
+                self._end_input(error)
+                return False
+            index = self._pulled
+            self._pulled += 1
+            self._futures[index] = future
+            future.add_done_callback(partial(self._take_future, index))
+        return True
 
     def _take_future(self, index: int, future: Future[Any]) -> None:
         self._futures.pop(index, None)
         self._results.put(index, future.result)
 
-    def _acquire(self, sizes: list[int], block: bool) -> int:
+    def _acquire(self, bodies: list[bytes], block: bool) -> int:
         ledger = self._dispatcher.ledger
+        sizes = list(map(len, bodies))
         force = block and not ledger.free(sizes[0]) and must_not_block(_caller()) is not None
         left = None if self._run_on else self._seconds_left()
         try:
@@ -350,9 +387,9 @@ class MapRun:
             return 0
 
 
-def _end_noisily(outcome: Outcome) -> Any:
+def _end_noisily(load: Callable[[], Any]) -> Any:
     try:
-        return outcome()
+        return load()
     except StopIteration as error:
         # As it is, it would end the map as if the inputs had ended.
         raise RuntimeError("a task of the map raised StopIteration") from error

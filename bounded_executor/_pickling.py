@@ -24,9 +24,12 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
+from ._outcomes import ATOMS
+
 __all__ = [
     "can_import",
     "dump",
+    "dump_args",
     "dump_call",
     "dump_error",
     "dump_inherited",
@@ -91,12 +94,21 @@ def _search(name: str) -> bool:
 
 def dump(obj: Any) -> tuple[bytes, bool]:
     """Return the pickle of ``obj``, and whether something in it travels by value."""
+    if type(obj) in ATOMS:
+        return pickle.dumps(obj, pickle.HIGHEST_PROTOCOL), False
     buffer = io.BytesIO()
     try:
         _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(obj)
     except (_ByValue, pickle.PicklingError, AttributeError, TypeError):
         return cloudpickle.dumps(obj), True
     return buffer.getvalue(), False
+
+
+def dump_args(args: tuple[Any, ...]) -> bytes:
+    """Return the pickle of the arguments of a call."""
+    if ATOMS.issuperset(map(type, args)):
+        return pickle.dumps(args, pickle.HIGHEST_PROTOCOL)
+    return dump(args)[0]
 
 
 def dump_call(fn: Callable[..., Any], obj: Any) -> bytes:

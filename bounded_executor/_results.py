@@ -14,10 +14,11 @@ from time import monotonic
 from typing import Any
 
 from ._ledger import Ledger
+from ._outcomes import Group
 
 __all__ = ["Outcome", "Results"]
 
-Outcome = Callable[[], Any]  # returns the result or raises the error
+Outcome = Callable[[], Any] | Group  # a call returns the result or raises the error
 
 
 class Results:
@@ -28,12 +29,10 @@ class Results:
         unordered: hand them out in the order in which they came.
 
     Attributes:
-        item_seconds: running average of how long an item took; None before the first.
         item_bytes: running average of what a result weighs.
     """
 
     def __init__(self, ledger: Ledger, unordered: bool) -> None:
-        self.item_seconds: float | None = None
         self.item_bytes = 0.0
         self.closed = False
         self._ledger = ledger
@@ -45,20 +44,17 @@ class Results:
         self._weightless = False
         self._put_bytes = 0
 
-    def put(self, index: int, outcome: Outcome, seconds: float | None = None, size: int = 0) -> None:
+    def put(self, index: int, outcome: Outcome, size: int = 0) -> None:
         """Keep an outcome, unless nobody wants any.
 
         Args:
-            index: the item's.
+            index: the item's, or the first item's of several.
             outcome: how it ended.
-            seconds: how long it took, where a task of the item's has run.
             size: bytes of its pickle.
         """
+        each = size / outcome.count if isinstance(outcome, Group) else size
         with self._changed:
-            if seconds is not None:
-                known = self.item_seconds
-                self.item_seconds = seconds if known is None else known + (seconds - known) / 16
-                self.item_bytes += (size - self.item_bytes) / 16
+            self.item_bytes += (each - self.item_bytes) / 16
             if self.closed:
                 return
             weight = 0 if self._weightless else size
@@ -82,6 +78,8 @@ class Results:
 
     def take(self, index: int, outstanding: int, deadline: float | None) -> Outcome | None:
         """Wait for the outcome of ``index``, or for any if unordered; None when it is too late.
+
+        It may be that of the items which follow as well.
 
         Args:
             index: the item wanted.

@@ -37,6 +37,7 @@ class Child:
         idle_bytes: resident memory before its first task, where that is measured.
         leaving: it runs nothing after its current item.
         work: what it runs.
+        turn: number of the work it was given last, among all that it was.
         since: when it was started, or began its current item, on the clock of ``time.monotonic``.
         has_finished: it has brought an outcome.
         retiring: it has no work and was told to leave.
@@ -61,6 +62,7 @@ class Child:
         "retiring",
         "since",
         "timed_out",
+        "turn",
         "work",
     )
 
@@ -73,6 +75,7 @@ class Child:
         self.idle_bytes = 0
         self.leaving = False
         self.work: Work | None = None
+        self.turn = 0
         self.since = monotonic()
         self.has_finished = False
         self.retiring = False
@@ -176,10 +179,11 @@ class Roster:
         """Undo :meth:`take_idle`."""
         self._idle.append(child)
 
-    def give(self, child: Child, work: Work) -> None:
+    def give(self, child: Child, work: Work, now: float) -> None:
         """Note what a child was given; never more than it has left."""
         child.work = work
-        child.since = monotonic()
+        child.turn += 1
+        child.since = now
         self.busy += 1
         if child.left is not None:
             child.left -= work.count
@@ -187,6 +191,15 @@ class Roster:
             self._live -= 1
         else:
             self._live_busy += 1
+
+    def give_less(self, child: Child, count: int) -> None:
+        """Note that so many items were taken back from a child, which goes on with the others."""
+        if child.left is None or child.leaving or not count:
+            return
+        if not child.left:
+            self._live += 1
+            self._live_busy += 1
+        child.left += count
 
     def leave(self, child: Child) -> None:
         """Note that a child runs nothing after its current item."""

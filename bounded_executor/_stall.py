@@ -33,9 +33,9 @@ class StallWatch:
         self._last = monotonic()
         self._told = False
 
-    def heard(self) -> None:
+    def heard(self, now: float) -> None:
         """Note that something has come back, or has begun after nothing was there."""
-        self._last = monotonic()
+        self._last = now
         self._told = False
 
     def next(self) -> float | None:
@@ -54,7 +54,7 @@ class StallWatch:
         starting = list(self._roster.starting())
         if not stuck and not starting:
             # Idle processes: there is nothing to wait for.
-            self.heard()
+            self.heard(now)
             return
         self._told = True
         lines = [

@@ -1,6 +1,6 @@
 """Frames over socket pairs: how the parent, a supervisor and a child talk.
 
-A frame is a fixed header (length of the body, kind, two numbers, seconds) and a body of bytes.
+A frame is a fixed header (length of the body, kind, three numbers, seconds) and a body of bytes.
 Bodies are only ever pickles where both ends are processes of one executor, joined by a socket
 pair that one of them inherited or was handed: there is no name under which another process could
 reach it.
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 __all__ = ["MAX_FDS", "Channel", "Frame", "Kind", "Order", "read_frame", "write_frame"]
 
-_HEADER = struct.Struct("<QBQQd")
+_HEADER = struct.Struct("<QBQQId")
 _CHUNK = 1 << 16
 # A frame longer than this is received into memory of its own instead of through the buffer.
 _LONG = 1 << 16
@@ -36,15 +36,17 @@ _TURN = 1 << 22
 
 
 class Kind:
-    """What a frame is about; ``ident`` and ``index`` mean what the comment says."""
+    """What a frame is about; ``ident``, ``index`` and ``count`` mean what the comment says."""
 
     # parent -> child
-    CALL = 1  # ident: work; body: pickle of (fn, args, kwargs)
-    CHUNK = 2  # ident: work; body: pickle of (pickled fn, [pickled args, ...])
+    RUN = 1  # ident: work, index: its number among all that this child was given; body: see _work.Work
     # child -> parent
     READY = 10  # ident: pid, index: bytes resident; the initializer is through
     RESULT = 11  # ident: work, index: item; body: pickle of the result
     ERROR = 12  # ident: work, index: item; body: pickle of what _pickling.dump_error returns
+    TOGETHER = 19  # ident: work, index: first item, count: items; body: one pickle of all results
+    EACH = 21  # the same; body: the results one by one, see _outbox
+    STOPPED = 24  # ident: work, index: item; this one and all after it are not run
     INIT_ERROR = 13  # body as with ERROR; also from a supervisor that could not preload
     MODULES = 14  # body: names of modules that were imported by tasks, one a line
     UNFIT = 15  # before READY; body: why no task could run within the memory limits
@@ -52,10 +54,10 @@ class Kind:
     LEAVING = 17  # before an outcome; nothing is run after that one, because of the memory taken
     BEGUN = 18  # from a child that is watched, once: it has begun a task
     # parent -> supervisor
-    CONFIG = 20  # body: pickle of _process.Config; descriptors that it refers to come along
-    FORK = 21  # ident: child; body: pickle of Order; its end of its socket and its report come along
-    KILL = 22  # ident: child, index: signal
-    IMPORT = 23  # body as with MODULES
+    CONFIG = 25  # body: pickle of _process.Config; descriptors that it refers to come along
+    FORK = 26  # ident: child; body: pickle of Order; its end of its socket and its report come along
+    KILL = 27  # ident: child, index: signal
+    IMPORT = 28  # body as with MODULES
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status, negative for a signal, and peak bytes, in digits
     NOT_STARTED = 32  # ident: child; body: why
@@ -81,12 +83,15 @@ class Order(NamedTuple):
 class Frame:
     """One received frame."""
 
-    __slots__ = ("body", "ident", "index", "kind", "seconds")
+    __slots__ = ("body", "count", "ident", "index", "kind", "seconds")
 
-    def __init__(self, kind: int, ident: int, index: int, seconds: float, body: bytes | bytearray) -> None:
+    def __init__(
+        self, kind: int, ident: int, index: int, count: int, seconds: float, body: bytes | bytearray
+    ) -> None:
         self.kind = kind
         self.ident = ident
         self.index = index
+        self.count = count
         self.seconds = seconds
         self.body = body
 
@@ -120,7 +125,7 @@ def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
         if not data:
             return None
         header += data
-    length, kind, ident, index, seconds = _HEADER.unpack(header)
+    length, kind, ident, index, count, seconds = _HEADER.unpack(header)
     body = bytearray(length)
     view = memoryview(body)
     while view:
@@ -128,7 +133,7 @@ def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
         if not got:
             return None
         view = view[got:]
-    return Frame(kind, ident, index, seconds, body)
+    return Frame(kind, ident, index, count, seconds, body)
 
 
 def write_frame(
@@ -138,9 +143,10 @@ def write_frame(
     index: int = 0,
     seconds: float = 0.0,
     body: bytes | bytearray = b"",
+    count: int = 1,
 ) -> None:
     """Write one frame, waiting until the kernel has taken all of it."""
-    header = _HEADER.pack(len(body), kind, ident, index, seconds)
+    header = _HEADER.pack(len(body), kind, ident, index, count, seconds)
     if len(body) < _LONG:
         sock.sendall(header + body)
     else:
@@ -160,7 +166,7 @@ class Channel:
         self.eof = False
         self._out: deque[tuple[memoryview, list[int]]] = deque()
         self._in = bytearray()
-        self._long: tuple[tuple[int, int, int, float], bytearray, int] | None = None
+        self._long: tuple[tuple[int, int, int, int, float], bytearray, int] | None = None
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -182,7 +188,7 @@ class Channel:
 
         The channel owns ``fds`` from here on, and closes them once they are on their way.
         """
-        header = _HEADER.pack(len(body), kind, ident, index, 0.0)
+        header = _HEADER.pack(len(body), kind, ident, index, 1, 0.0)
         if len(body) < _LONG:
             self._out.append((memoryview(header + body), fds or []))
         else:
@@ -254,18 +260,18 @@ class Channel:
         at = 0
         size = len(self._in)
         while size - at >= _HEADER.size:
-            length, kind, ident, index, seconds = _HEADER.unpack_from(self._in, at)
+            length, kind, ident, index, count, seconds = _HEADER.unpack_from(self._in, at)
             end = at + _HEADER.size + length
             if end <= size:
                 short = bytes(memoryview(self._in)[at + _HEADER.size : end])
-                frames.append(Frame(kind, ident, index, seconds, short))
+                frames.append(Frame(kind, ident, index, count, seconds, short))
                 at = end
                 continue
             if length > _LONG:
                 long = bytearray(length)
                 have = size - at - _HEADER.size
                 long[:have] = memoryview(self._in)[at + _HEADER.size :]
-                self._long = ((kind, ident, index, seconds), long, have)
+                self._long = ((kind, ident, index, count, seconds), long, have)
                 at = size
             break
         del self._in[:at]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures._base import PENDING, RUNNING
 from typing import Any, Protocol
 
 from ._delivery import Delivery, cancel, must_run_no_callbacks
+from ._function import Function
+from ._outcomes import Group
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
 
@@ -23,12 +27,22 @@ class Sink(Protocol):
         """Return whether the work is still wanted; asked each time it is handed to a worker."""
         ...
 
+    def wait_again(self, forget: Callable[[], object]) -> None:
+        """Undo :meth:`start`: the worker that was given the work has begun none of it.
+
+        Args:
+            forget: takes it out of the queue.
+        """
+
     def full(self, work: Work) -> bool:
         """Return whether the work's results would be too much now. Takes no lock."""
         ...
 
-    def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
         """Take the outcome of one item, still pickled."""
+
+    def outcomes(self, index: int, group: Group) -> None:
+        """Take the results of items that follow each other, still pickled."""
 
     def fail(self, index: int, error: BaseException) -> None:
         """Take an error that did not come from the task."""
@@ -38,43 +52,46 @@ class Sink(Protocol):
 
 
 class Work:
-    """One call, or a chunk of a map's calls.
+    """Calls of one function that travel together; often it is a single one.
 
     Attributes:
         ident: number that an outcome is matched by.
-        name: the function's name, for messages.
-        body: pickle of ``(fn, args, kwargs)`` for a call, of ``fn`` for a chunk.
-        items: None for a call; one pickle of the arguments per item for a chunk.
+        function: what is called.
+        items: one pickle for each call: of its arguments, or of ``(fn, args, kwargs)`` where the
+            function has no pickle of its own.
         sink: who waits for it.
         first: the sink's index of the first item.
+        joins: it may travel together with what waits behind it.
         done: items whose outcome has arrived.
         parked: it holds no slots.
         tries: how often it has been run and cost its process.
         losses: how often its process ended for a reason that was not its own.
-        error: what it fails with if it is not run once more; None for what no worker has had.
+        error: what it fails with if it is not run once more; None for what no worker has begun.
     """
 
     __slots__ = (
-        "body",
         "done",
         "error",
         "first",
+        "function",
         "ident",
         "items",
+        "joins",
         "losses",
-        "name",
         "parked",
         "sink",
         "tries",
     )
 
-    def __init__(self, name: str, body: bytes, items: list[bytes] | None, sink: Sink, first: int = 0) -> None:
+    def __init__(
+        self, function: Function, items: list[bytes], sink: Sink, first: int = 0, *, joins: bool = False
+    ) -> None:
         self.ident = next(_ids)
-        self.name = name
-        self.body = body
+        self.function = function
         self.items = items
         self.sink = sink
         self.first = first
+        self.joins = joins
         self.done = 0
         self.parked = False
         self.tries = 0
@@ -82,34 +99,67 @@ class Work:
         self.error: BaseException | None = None
 
     @property
+    def name(self) -> str:
+        return self.function.name
+
+    @property
     def count(self) -> int:
-        return 1 if self.items is None else len(self.items)
+        return len(self.items)
 
     @property
     def slots(self) -> int:
         """Slots that it holds before any outcome has arrived."""
-        return 0 if self.parked else self.count
+        return 0 if self.parked else len(self.items)
 
-    def size(self, index: int) -> int:
-        """Bytes that one item weighs; those of a map's function are there once and not counted."""
-        return len(self.body) if self.items is None else len(self.items[index])
+    def size(self, start: int, count: int = 1) -> int:
+        """Bytes that some of the items weigh; the function's are there once and not counted."""
+        return sum(map(len, self.items[start : start + count]))
 
     def weight(self) -> int:
         """Bytes that all of it weighs."""
-        return sum(map(self.size, range(self.count)))
+        return sum(map(len, self.items))
+
+    def message(self) -> bytes:
+        """Return what a child is sent; unpickling it runs no code of the user's."""
+        message = (self.function.body, self.function.named, self.items)
+        return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
 
     def rest(self, start: int) -> Work:
         """Return the items from ``start`` on as work of their own, and keep those before."""
-        assert self.items is not None
-        rest = Work(self.name, self.body, self.items[start:], self.sink, self.first + start)
+        rest = Work(self.function, self.items[start:], self.sink, self.first + start, joins=self.joins)
         self.items = self.items[:start]
         return rest
 
     def current(self) -> Work:
         """Return the first item without an outcome as work of its own."""
-        if self.items is None or len(self.items) == 1:
+        if len(self.items) == 1:
             return self
-        return Work(self.name, self.body, [self.items[self.done]], self.sink, self.first + self.done)
+        return Work(self.function, [self.items[self.done]], self.sink, self.first + self.done)
+
+    def is_joined_by(self, other: Work) -> bool:
+        """Return whether other work, which waits just behind it, may travel with it."""
+        if not (self.joins and other.joins) or self.function is not other.function:
+            return False
+        if isinstance(self.sink, FutureSink):
+            return isinstance(other.sink, FutureSink)
+        return self.sink is other.sink and other.first == self.first + len(self.items)
+
+    def join(self, others: Sequence[Work]) -> Work:
+        """Return all of it as one piece; calls have been started, and chunks follow each other."""
+        works = (self, *others)
+        items = [item for work in works for item in work.items]
+        if isinstance(self.sink, FutureSink):
+            return Work(self.function, items, Calls([work.sink for work in works]), joins=True)
+        return Work(self.function, items, self.sink, self.first, joins=True)
+
+    def apart(self) -> list[Work]:
+        """Return joined calls each for itself again, with the sinks that they had."""
+        if not isinstance(self.sink, Calls):
+            return [self]
+        return [
+            Work(self.function, [item], self.sink.sinks[self.first + index], joins=True)
+            for index, item in enumerate(self.items)
+        ]
 
 
 class BoundedFuture(Future[Any]):
@@ -125,14 +175,23 @@ class BoundedFuture(Future[Any]):
             forget()
         return cancelled
 
+    def _wait_again(self, forget: Callable[[], object]) -> None:
+        """Be cancellable once more: the worker that was given the call has not begun it."""
+        self._forget = forget
+        with self._condition:
+            if self._state == RUNNING:
+                self._state = PENDING
+
 
 class FutureSink:
     """Passes the outcome of a submitted call on to its future."""
 
+    __slots__ = ("_delivery", "_notified", "_started", "future")
+
     to_deliver = True
 
     def __init__(self, future: BoundedFuture, delivery: Delivery) -> None:
-        self._future = future
+        self.future = future
         self._delivery = delivery
         self._started = False
         self._notified = False
@@ -140,26 +199,69 @@ class FutureSink:
     def start(self) -> bool:
         if not self._started:
             self._started = True
-            self._future._forget = None
-            self._notified = not self._future.set_running_or_notify_cancel()
+            self.future._forget = None
+            self._notified = not self.future.set_running_or_notify_cancel()
         return not self._notified
+
+    def wait_again(self, forget: Callable[[], object]) -> None:
+        self._started = False
+        self.future._wait_again(forget)
 
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
-        self._delivery.put(self._future, ok, body)
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
+        self._delivery.put(self.future, ok, body)
+
+    def outcomes(self, index: int, group: Group) -> None:
+        self.deliver([self.future], group)
+
+    def deliver(self, futures: list[BoundedFuture], group: Group) -> None:
+        """Have several futures resolved, this one's perhaps among them."""
+        self._delivery.put_group(futures, group)
 
     def fail(self, index: int, error: BaseException) -> None:
-        self._delivery.put_error(self._future, error)
+        self._delivery.put_error(self.future, error)
 
     def cancelled(self, work: Work) -> None:
-        self._future._forget = None
+        self.future._forget = None
         if self._notified:
             return
         self._notified = True
-        if must_run_no_callbacks() and not self._future.cancelled():
-            self._delivery.put_cancelled(self._future)
+        if must_run_no_callbacks() and not self.future.cancelled():
+            self._delivery.put_cancelled(self.future)
         else:
             # `cancel` has come first unless the executor does the cancelling.
-            cancel(self._future)
+            cancel(self.future)
+
+
+class Calls:
+    """Several calls that travel together, all of them started."""
+
+    to_deliver = True
+
+    def __init__(self, sinks: list[Any]) -> None:
+        self.sinks = sinks
+
+    def start(self) -> bool:
+        return True
+
+    def wait_again(self, forget: Callable[[], object]) -> None:
+        raise NotImplementedError("they wait each for itself")
+
+    def full(self, work: Work) -> bool:
+        return False
+
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
+        self.sinks[index].outcome(0, ok, body)
+
+    def outcomes(self, index: int, group: Group) -> None:
+        sinks = self.sinks[index : index + group.count]
+        sinks[0].deliver([sink.future for sink in sinks], group)
+
+    def fail(self, index: int, error: BaseException) -> None:
+        self.sinks[index].fail(0, error)
+
+    def cancelled(self, work: Work) -> None:
+        for sink in self.sinks[work.first : work.first + work.count]:
+            sink.cancelled(work)

@@ -22,8 +22,10 @@ from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._giving import Giver
 from ._governor import RETRY_SECONDS, Governor
+from ._holdup import HoldUp
 from ._lateness import Lateness
 from ._loop import Loop
+from ._outcomes import Group
 from ._params import Settings
 from ._phase import broken
 from ._pidfds import await_ends
@@ -69,6 +71,7 @@ class Workers:
         self.starter = Starter(settings, session, self._supervision, self._roster, self._loop, self.endings)
         self._lateness = Lateness(settings.task_timeout, self._roster, self._supervision)
         self._stall = StallWatch(settings.stall_warning, self._roster)
+        self._hold_up = HoldUp(dispatcher, self._roster, self._heard_of)
         self._any_ready = False
         self._giver = Giver(
             settings.max_workers,
@@ -77,6 +80,7 @@ class Workers:
             self.starter,
             self.endings,
             self._lateness,
+            self._hold_up,
             self._stall,
             self._loop,
             self._break,
@@ -182,7 +186,9 @@ class Workers:
     def _has_leased(self) -> bool:
         try:
             self._session.keeper = _loky.lease(self._settings.mp_context, self._session.forked)
-            self.endings.use_board(self._session.open_board())
+            board = self._session.open_board()
+            self.endings.use_board(board)
+            self._hold_up.board = board
         except BaseException as error:
             self._break(f"the executor could not be started: {error!r}", error)
             return False
@@ -201,18 +207,24 @@ class Workers:
             self._lateness.lost_touch(child)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
+        work = child.work
         if frame.kind in (Kind.RESULT, Kind.ERROR):
-            work = child.work
-            if work is None or work.ident != frame.ident:
-                return
-            self._dispatcher.outcome(work, frame.index, frame.kind == Kind.RESULT, frame.seconds, frame.body)
-            self._heard_of(child)
-            if child.leaving:
+            # What was fetched from the board may still be sent.
+            if work is not None and work.ident == frame.ident and work.done == frame.index:
+                ok = frame.kind == Kind.RESULT
+                self._dispatcher.outcome(work, frame.index, ok, frame.seconds, frame.body)
+                self._heard_of(child)
+        elif frame.kind in (Kind.TOGETHER, Kind.EACH):
+            if work is not None and work.ident == frame.ident and work.done < frame.index + frame.count:
+                together = frame.kind == Kind.TOGETHER
+                group = Group(frame.body, frame.count, together, work.done - frame.index)
+                self._dispatcher.outcomes(work, group, frame.seconds)
+                self._heard_of(child)
+        elif frame.kind == Kind.STOPPED:
+            if work is not None and work.ident == frame.ident:
+                self._roster.give_less(child, work.count - work.done)
                 self._dispatcher.give_back(work)
-            if work.done == work.count:
-                self._lateness.rest(child)
-                if self._roster.rest(child):
-                    self._replace(child)
+                self._has_no_work(child)
         elif frame.kind == Kind.PEAK:
             if self._giver.governor is not None:
                 self._giver.governor.learn(frame.ident - child.idle_bytes)
@@ -237,12 +249,27 @@ class Workers:
             self._break("the initializer failed in a worker process, the pool is not usable", error)
 
     def _heard_of(self, child: Child) -> None:
+        work = child.work
+        assert work is not None
+        now = monotonic()
         child.has_finished = True
         self.endings.proved_useful()
-        self._stall.heard()
-        # If it has a next item, that has begun.
-        child.since = monotonic()
-        self._lateness.begin(child)
+        self._stall.heard(now)
+        if child.leaving:
+            self._dispatcher.give_back(work)
+        if work.done >= work.count:
+            self._has_no_work(child)
+            return
+        # The next item has begun.
+        child.since = now
+        self._lateness.begin(child, now)
+        self._hold_up.watch(child, now)
+
+    def _has_no_work(self, child: Child) -> None:
+        self._lateness.rest(child)
+        self._hold_up.forget(child)
+        if self._roster.rest(child):
+            self._replace(child)
 
     # Ends
 
@@ -263,6 +290,7 @@ class Workers:
         """Return when something is to be done though nothing has happened, on the clock of ``monotonic``."""
         dues = (
             self._lateness.next(),
+            self._hold_up.next(),
             self._giver.next_rested,
             self._stall.next(),
             self.starter.next(),
@@ -275,6 +303,7 @@ class Workers:
             # Nobody is to wait for the supervisor's import at the end.
             self._lose_supervisor(stuck=True)
         self._stall.look()
+        self._hold_up.look()
 
     def _kill_all(self, number: int) -> None:
         for child in self._roster:
@@ -284,12 +313,16 @@ class Workers:
         child = self._roster.get(ident)
         if child is None:
             return
-        # What it wrote before it died still counts.
-        for frame in child.channel.receive():
-            self._take_frame(child, frame)
+        self._hear_last(child)
         work = self._roster.remove(child)
         self.endings.died(child, work, pid, status, peak)
         self._forget(child)
+
+    def _hear_last(self, child: Child) -> None:
+        """Take what a child that is dead wrote, and what it kept to be written: all of that counts."""
+        for frame in child.channel.receive():
+            self._take_frame(child, frame)
+        self._hold_up.collect(child)
 
     def _not_started(self, ident: int, why: str) -> None:
         """Go on with the children that there are, and try again in a moment."""
@@ -302,6 +335,7 @@ class Workers:
 
     def _forget(self, child: Child) -> None:
         self._lateness.forget(child)
+        self._hold_up.forget(child)
         self.starter.forget(child)
 
     # The supervisor
@@ -331,8 +365,7 @@ class Workers:
         useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
-            for frame in child.channel.receive():
-                self._take_frame(child, frame)
+            self._hear_last(child)
             work = self._roster.remove(child)
             if work is not None:
                 left.append((child, work))

@@ -12,6 +12,7 @@ from test_state_machine import FakeDelivery, MapSink
 
 from bounded_executor import BoundedProcessPoolExecutor, QueueFull, SubmitTimeout
 from bounded_executor._dispatch import Dispatcher
+from bounded_executor._function import Function
 from bounded_executor._ledger import Ledger
 from bounded_executor._work import Work
 
@@ -112,7 +113,7 @@ def dispatcher_of(size: int) -> Dispatcher:
 
 def submit_chunk(dispatcher: Dispatcher, sink: MapSink, first: int, count: int) -> Work:
     assert dispatcher.ledger.acquire(count) == count
-    work = Work("chunk", b"", [b""] * count, sink, first)
+    work = Work(Function("chunk"), [b""] * count, sink, first)
     dispatcher.submit(work)
     return work
 

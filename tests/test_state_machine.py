@@ -13,8 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bounded_executor import BrokenProcessPool, QueueFull
 from bounded_executor._dispatch import Dispatcher
+from bounded_executor._function import Function
 from bounded_executor._ledger import Ledger
-from bounded_executor._work import BoundedFuture, FutureSink, Work
+from bounded_executor._outcomes import Group
+from bounded_executor._work import BoundedFuture, FutureSink, Sink, Work
 
 Item = tuple[int, int]  # number of the submission, index in it
 
@@ -27,6 +29,10 @@ class FakeDelivery:
 
     def put(self, future: BoundedFuture, ok: bool, body: bytes) -> None:
         self.queue.append((future, ok, body))
+
+    def put_group(self, futures: list[BoundedFuture], group: Group) -> None:
+        assert len(futures) == group.count
+        self.queue.extend((future, True, b"") for future in futures)
 
     def put_error(self, future: BoundedFuture, error: BaseException) -> None:
         self.queue.append((future, None, error))
@@ -54,8 +60,15 @@ class MapSink:
     def full(self, work: Work) -> bool:
         return self.is_full
 
-    def outcome(self, index: int, ok: bool, seconds: float, body: bytes) -> None:
+    def wait_again(self, forget: object) -> None:
+        """A map is told nothing that it does not know."""
+
+    def outcome(self, index: int, ok: bool, body: bytes) -> None:
         self._end(index, "ok" if ok else "error")
+
+    def outcomes(self, index: int, group: Group) -> None:
+        for number in range(index, index + group.count):
+            self._end(number, "ok")
 
     def fail(self, index: int, error: BaseException) -> None:
         self._end(index, "lost")
@@ -91,6 +104,9 @@ class Machine(RuleBasedStateMachine):
         self.dispatcher = Dispatcher(self.ledger, self.delivery)  # type: ignore[arg-type]
         self.size = size
         self.forced = 0
+        self.call = Function("call")
+        self.chunk = Function("chunk")
+        self.apart: set[int] = set()  # maps whose chunks travel each for itself
         self.futures: dict[int, BoundedFuture] = {}
         self.sinks: dict[int, Any] = {}
         self.waiting: deque[list[Item]] = deque()
@@ -153,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         if self._acquire([size], force):
             future = BoundedFuture()
             sink = FutureSink(future, self.delivery)  # type: ignore[arg-type]
-            work = Work("call", bytes(size), None, sink)
+            work = Work(self.call, [bytes(size)], sink, joins=True)
             future._forget = partial(self.dispatcher.discard, work)
             self.dispatcher.submit(work)
             self.numbers += 1
@@ -162,16 +178,36 @@ class Machine(RuleBasedStateMachine):
             self.sizes[self.numbers] = [size]
             self.waiting.append([(self.numbers, 0)])
 
-    @rule(sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6), force=st.booleans())
-    def submit_chunk(self, sizes: list[int], force: bool) -> None:
+    @rule(
+        sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6),
+        force=st.booleans(),
+        joins=st.booleans(),
+    )
+    def submit_map(self, sizes: list[int], force: bool, joins: bool) -> None:
+        self._submit_chunk(sizes, force, joins, None)
+
+    @precondition(lambda self: len(self.sinks) > len(self.futures))
+    @rule(data=st.data(), sizes=st.lists(st.integers(0, 20), min_size=1, max_size=6))
+    def submit_next_chunk(self, data: st.DataObject, sizes: list[int]) -> None:
+        number = data.draw(st.sampled_from(sorted(set(self.sinks) - set(self.futures))))
+        self._submit_chunk(sizes, False, number not in self.apart, number)
+
+    def _submit_chunk(self, sizes: list[int], force: bool, joins: bool, number: int | None) -> None:
         granted = self._acquire(sizes, force)
-        if granted:
-            sink = MapSink()
-            self.dispatcher.submit(Work("chunk", b"", [bytes(size) for size in sizes[:granted]], sink))
+        if not granted:
+            return
+        if number is None:
             self.numbers += 1
-            self.sinks[self.numbers] = sink
-            self.sizes[self.numbers] = sizes
-            self.waiting.append([(self.numbers, index) for index in range(granted)])
+            number = self.numbers
+            self.sinks[number] = MapSink()
+            self.sizes[number] = []
+            if not joins:
+                self.apart.add(number)
+        first = len(self.sizes[number])
+        items = [bytes(size) for size in sizes[:granted]]
+        self.dispatcher.submit(Work(self.chunk, items, self.sinks[number], first, joins=joins))
+        self.sizes[number] += sizes[:granted]
+        self.waiting.append([(number, first + index) for index in range(granted)])
 
     @rule(size=st.integers(1, 20))
     def keep_result(self, size: int) -> None:
@@ -200,15 +236,15 @@ class Machine(RuleBasedStateMachine):
         before = self.ledger.counts()
         self.forced += before.above_bound - self.forced
         with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
-            self.dispatcher.submit(Work("late", b"", None, MapSink()))
+            self.dispatcher.submit(Work(self.call, [b""], MapSink()))
         assert self.ledger.counts().held == before.held - granted
 
     # The backend.
 
-    @rule(limit=st.none() | st.integers(1, 4))
-    def take(self, limit: int | None) -> None:
+    @rule(limit=st.none() | st.integers(1, 4), among=st.none() | st.integers(1, 3))
+    def take(self, limit: int | None, among: int | None) -> None:
         assert self.dispatcher.rouse() is None
-        work = self.dispatcher.take(limit, beside=len(self.running))
+        work = self.dispatcher.take(limit, beside=len(self.running), among=among)
         items = self._next_items()
         if items is not None and self.running and self.losses.get(items[0], 0) >= 2:
             self.waiting.appendleft(items)
@@ -220,14 +256,41 @@ class Machine(RuleBasedStateMachine):
         if limit is not None and len(items) > limit:
             self.waiting.appendleft(items[limit:])
             items = items[:limit]
-        number, first = items[0]
-        assert work.sink is self.sinks[number], "first come, first served"
-        assert (work.first, work.count) == (first, len(items))
+        if among is not None:
+            self._join(items, limit, among)
+        assert [self._sink_of(work, index) for index in range(work.count)] == [
+            (self.sinks[number], 0 if number in self.futures else index) for number, index in items
+        ], "first come, first served"
         assert work.losses == self.losses.get(items[0], 0)
-        if number in self.futures:
-            assert self.futures[number].running()
-            assert not self.futures[number].cancel()
+        for number, _ in items:
+            if number in self.futures:
+                assert self.futures[number].running()
+                assert not self.futures[number].cancel()
         self.running.append(Running(work, items))
+
+    def _sink_of(self, work: Work, index: int) -> tuple[Sink, int]:
+        """Whose outcome it is, and what he calls it."""
+        sinks = getattr(work.sink, "sinks", None)
+        return (work.sink, work.first + index) if sinks is None else (sinks[work.first + index], 0)
+
+    def _join(self, items: list[Item], limit: int | None, among: int) -> None:
+        """Add what may travel with the first, where the function is known to be quick."""
+        function = self.call if items[0][0] in self.futures else self.chunk
+        if function.seconds is None or not self._joins(items):
+            return
+        parked = [one for queue in self.parked.values() for one in queue]
+        waits = sum(map(len, [items, *self.waiting, *parked]))
+        most = min(waits, -(-waits // among), waits if limit is None else limit)
+        while self.waiting and len(items) + len(self.waiting[0]) <= most:
+            both = {items[-1][0], self.waiting[0][0][0]}
+            calls = both <= set(self.futures)
+            follows = self.waiting[0][0] == (items[-1][0], items[-1][1] + 1)
+            if not self._joins(self.waiting[0]) or not (calls or follows):
+                break
+            items += self.waiting.popleft()
+
+    def _joins(self, items: list[Item]) -> bool:
+        return items[0] not in self.past and items[0][0] not in self.apart
 
     def _may_start(self, number: int) -> bool:
         return self.closed or not getattr(self.sinks[number], "is_full", False)
@@ -263,6 +326,17 @@ class Machine(RuleBasedStateMachine):
             self.running.remove(one)
 
     @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def finish_items(self, data: st.DataObject) -> None:
+        one = data.draw(st.sampled_from(self.running))
+        count = data.draw(st.integers(1, len(one.items)))
+        self.dispatcher.outcomes(one.work, Group(b"", count, together=True), 0.0)
+        del one.items[:count]
+        self.ended += count
+        if not one.items:
+            self.running.remove(one)
+
+    @precondition(lambda self: self.running)
     @rule(data=st.data(), how=st.sampled_from(["fails", "is run again", "is suspected and run again"]))
     def lose(self, data: st.DataObject, how: str) -> None:
         """A worker dies in its current item; the others of the work go back."""
@@ -291,13 +365,26 @@ class Machine(RuleBasedStateMachine):
     def lose_before_it_began(self, data: st.DataObject) -> None:
         one = data.draw(st.sampled_from(self.running))
         self.running.remove(one)
-        if one.work.items is None:
-            self.past.add(one.items[0])
-        self.dispatcher.give_back(one.work, error=RuntimeError("died"))
+        self.dispatcher.give_back(one.work)
         self._go_back(one.items)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        """A worker goes on with some of what it has, and the rest goes back."""
+        one = data.draw(st.sampled_from(self.running))
+        stays = data.draw(st.integers(1, len(one.items)))
+        self.dispatcher.give_back(one.work, skip=stays)
+        self._go_back(one.items[stays:])
+        del one.items[stays:]
 
     def _go_back(self, items: list[Item]) -> None:
         if not items:
+            return
+        if items[0][0] in self.futures and len(items) > 1:
+            # Calls wait each for itself again.
+            for item in reversed(items):
+                self._go_back([item])
             return
         if self.broken or (self.cancelling and items[0] in self.past):
             self.ended += len(items)
@@ -395,7 +482,8 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "ledger"):
             return
         for sink in self.sinks.values():
-            sink.is_full = False
+            if isinstance(sink, MapSink):
+                sink.is_full = False
         while True:
             while self.running:
                 one = self.running.pop()

@@ -1,0 +1,37 @@
+"""How many short tasks travel together.
+
+A message between two processes costs what some ten of the shortest tasks do. So these share one. It is
+never filled with more than a worker does in about a millisecond, and than its part of what waits: so
+none is idle while another has much before it, and tasks of that length or longer travel alone. How long
+a task takes is the running average of its function, so the first ones of a function travel alone too.
+"""
+
+from __future__ import annotations
+
+from ._work import Work
+
+__all__ = ["BATCH_BYTES", "most"]
+
+# How long a worker should be busy with what one message brings.
+BATCH_SECONDS = 0.001
+# What a message may weigh if it holds more than one task. It is copied into and out of the kernel.
+BATCH_BYTES = 1 << 18
+# And what it may hold. More would make it hardly cheaper.
+BATCH_TASKS = 256
+
+
+def most(work: Work, waiting: int, among: int, limit: int | None) -> int:
+    """Return how many tasks may travel with what was taken from the queue, itself included.
+
+    Args:
+        work: what was taken.
+        waiting: tasks that wait, those of ``work`` included.
+        among: workers that share them.
+        limit: tasks that the worker may run; None for any number.
+    """
+    seconds = work.function.seconds
+    if seconds is None:
+        return work.count
+    part = -(-waiting // among)
+    number = min(BATCH_TASKS, part, int(BATCH_SECONDS / max(seconds, 1e-9)))
+    return number if limit is None else min(number, limit)

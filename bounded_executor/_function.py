@@ -1,0 +1,99 @@
+"""What is known of the functions that are called: names, pickles, and how long they take."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+from weakref import ReferenceType, ref
+
+from . import _pickling
+
+__all__ = ["Function", "Functions"]
+
+# Functions that are remembered; programs that make them as they go may call any number.
+REMEMBERED = 256
+# What an outcome counts for in the average, at most.
+SHARE = 1 / 16
+
+
+class Function:
+    """One function, as its tasks see it.
+
+    Attributes:
+        name: for messages.
+        body: its pickle, where that is made once for many tasks; None where each task brings its own.
+        named: the pickle only says where to import it from, so that a process may keep it.
+        seconds: running average of how long a task takes; None before the first outcome.
+    """
+
+    __slots__ = ("__weakref__", "body", "name", "named", "seconds")
+
+    def __init__(self, name: str, body: bytes | None = None, named: bool = False) -> None:
+        self.name = name
+        self.body = body
+        self.named = named
+        self.seconds: float | None = None
+
+    def learn(self, seconds: float, count: int = 1) -> None:
+        """Take note of how long ``count`` tasks took together."""
+        each = seconds / count
+        known = self.seconds
+        self.seconds = each if known is None else known + (each - known) * min(1.0, count * SHARE)
+
+
+class Functions:
+    """The functions that one executor has been given; holds none of them.
+
+    Two threads that come with the same new function at once may each make a record of it, which costs
+    an average that begins anew and nothing else. So no lock is needed.
+    """
+
+    def __init__(self) -> None:
+        self._named: dict[ReferenceType[Any], Function] = {}
+        self._others: dict[str, Function] = {}
+
+    def call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Function, bytes]:
+        """Return what is known of ``fn``, and the pickle of what a task of it needs besides."""
+        if not kwargs:
+            function = self._find(fn)
+            if function is not None:
+                return function, _pickling.dump_args(args)
+        body = _pickling.dump_call(fn, (fn, args, kwargs))
+        name = _pickling.name_of(fn)
+        function = self._others.get(name)
+        if function is None:
+            _make_room(self._others)
+            function = self._others[name] = Function(name)
+        return function, body
+
+    def for_map(self, fn: Callable[..., Any]) -> Function:
+        """Return what is known of a function that is pickled once for many tasks."""
+        function = self._find(fn)
+        if function is None:
+            function = Function(_pickling.name_of(fn), _pickling.dump_call(fn, fn))
+        return function
+
+    def _find(self, fn: Callable[..., Any]) -> Function | None:
+        """Return the record of a function that can be imported by its name; None for any other."""
+        if type(fn) is not FunctionType and type(fn) is not BuiltinFunctionType:
+            return None
+        key = ref(fn)
+        function = self._named.get(key)
+        # It may have been replaced in its module since.
+        if getattr(sys.modules.get(fn.__module__), fn.__qualname__, None) is not fn:
+            return None
+        if function is None and _pickling.can_import(fn.__module__):
+            _make_room(self._named)
+            body = pickle.dumps(fn, pickle.HIGHEST_PROTOCOL)
+            function = self._named[key] = Function(_pickling.name_of(fn), body, named=True)
+        return function
+
+
+def _make_room(records: dict[Any, Function]) -> None:
+    if len(records) >= REMEMBERED:
+        records.clear()

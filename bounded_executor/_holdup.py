@@ -1,0 +1,109 @@
+"""Sees to it that a long task holds nothing up which was meant to be short and travelled with it.
+
+The results of those before it are fetched from the board, and those after it are taken back and can
+run elsewhere. The child need not do anything for it, whatever it is doing: it looks at the board before
+it begins a task, and begins none that it has been told not to. Used by the thread of ``_workers``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ._board import Board
+from ._deadlines import Deadlines
+from ._dispatch import Dispatcher
+from ._outcomes import Group
+from ._roster import Child, Roster
+
+__all__ = ["HoldUp"]
+
+# How long a child may say nothing that has several short tasks to run.
+HOLD_SECONDS = 0.005
+# The child's note that it begins a task is seen, and ours to begin none, long before.
+STOP_SECONDS = 0.002
+
+
+class HoldUp:
+    """Watches children that have several tasks.
+
+    Args:
+        dispatcher: where outcomes go, and tasks that are taken back.
+        roster: how many tasks a child may be given.
+        heard: is told that results of a child's were found.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, roster: Roster, heard: Callable[[Child], None]) -> None:
+        self.board: Board | None = None
+        self._dispatcher = dispatcher
+        self._roster = roster
+        self._heard = heard
+        self._held: Deadlines[Child] = Deadlines(HOLD_SECONDS)
+        self._stopped: Deadlines[Child] = Deadlines(STOP_SECONDS)
+
+    def watch(self, child: Child, now: float) -> None:
+        """Note that a child has begun work, or has said something, and has more than one item left."""
+        if child.place is not None and child not in self._stopped:
+            self._held.start(child, now)
+
+    def forget(self, child: Child) -> None:
+        """Note that a child has no work any more, or is gone."""
+        self._held.stop(child)
+        self._stopped.stop(child)
+
+    def next(self) -> float | None:
+        """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
+        held, stopped = self._held.next(), self._stopped.next()
+        if held is None or stopped is None:
+            return held if stopped is None else stopped
+        return min(held, stopped)
+
+    def look(self) -> None:
+        """Do what is due."""
+        for child in self._held.expired():
+            self._fetch(child)
+        for child in self._stopped.expired():
+            self._take_back(child)
+
+    def collect(self, child: Child) -> None:
+        """Take over the results that a child has finished and not sent."""
+        work = child.work
+        if work is None or child.place is None or self.board is None:
+            return
+        first, data = self.board.unsent(child.place, work.ident)
+        if first > work.done:
+            # Those before it have been sent just now.
+            return
+        group = Group.of_each(data, work.done - first)
+        if group is not None:
+            self._dispatcher.outcomes(work, group, 0.0)
+            self._heard(child)
+
+    def _fetch(self, child: Child) -> None:
+        work = child.work
+        if work is None or child.place is None or self.board is None:
+            return
+        done = work.done
+        self.collect(child)
+        if child.work is not work:
+            return
+        begun = self.board.begun(child.place, work.ident)
+        if work.joins and (0 if begun is None else begun) + 1 < work.count:
+            self.board.stop(child.place, child.turn)
+            self._held.stop(child)
+            self._stopped.start(child)
+        elif work.done == done:
+            # It is in the middle of a long task, and sends its result at once, with all before it.
+            self._held.stop(child)
+
+    def _take_back(self, child: Child) -> None:
+        work = child.work
+        if work is None or child.place is None or self.board is None:
+            return
+        self.collect(child)
+        if child.work is not work:
+            return
+        # One that it has not even begun stays with it: it may not be running at all.
+        last = self.board.begun(child.place, work.ident) or 0
+        count = work.count
+        self._dispatcher.give_back(work, skip=last + 1 - work.done)
+        self._roster.give_less(child, count - work.count)
