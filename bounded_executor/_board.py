@@ -16,17 +16,27 @@ from __future__ import annotations
 import mmap
 import os
 
-__all__ = ["CAN_SHARE", "CAPACITY", "Board", "Place", "open_board"]
+__all__ = [
+    "CAN_SHARE",
+    "CAPACITY",
+    "FILLED",
+    "HALF",
+    "INDEX",
+    "STOP",
+    "Board",
+    "Place",
+    "open_board",
+]
 
 CAN_SHARE = hasattr(os, "memfd_create")
 
-# The numbers at the beginning of a place.
-_WORK, _INDEX = 0, 1  # what has been begun
-_STOP = 2  # the last turn in which nothing more is to be begun
-_OWNER = 3  # whose results follow
-_FILLED = 4  # index of the first of them, and their bytes in the lower half
+# The numbers at the beginning of a place. The child writes them itself: a call would cost as much again.
+WORK, INDEX = 0, 1  # what has been begun
+STOP = 2  # the last turn in which nothing more is to be begun
+OWNER = 3  # whose results follow
+FILLED = 4  # index of the first of them in the upper half, and the bytes of all
 _HEAD = 40
-_HALF = 32
+HALF = 32
 PLACE_BYTES = 1 << 14
 # Bytes of results.
 CAPACITY = PLACE_BYTES - _HEAD
@@ -56,7 +66,7 @@ class Board:
             return None
         place = self._free.pop()
         # Numbers of work, and turns, begin with 1.
-        for number in (_WORK, _INDEX, _STOP, _OWNER, _FILLED):
+        for number in (WORK, INDEX, STOP, OWNER, FILLED):
             self._words[_at(place) + number] = 0
         return place
 
@@ -72,24 +82,24 @@ class Board:
     def begun(self, place: int, work: int) -> int | None:
         """Return the last item of this work that the child has begun; None: none."""
         at = _at(place)
-        return self._words[at + _INDEX] if self._words[at + _WORK] == work else None
+        return self._words[at + INDEX] if self._words[at + WORK] == work else None
 
     def stop(self, place: int, turn: int) -> None:
         """Have the child begin nothing more of what it has been given up to this turn."""
-        self._words[_at(place) + _STOP] = turn
+        self._words[_at(place) + STOP] = turn
 
     def unsent(self, place: int, work: int) -> tuple[int, bytes]:
         """Return what the child has not sent of this work: index of the first result, and all results."""
         at = _at(place)
         # The owner comes first and last: what is read in between is then no other's.
-        if self._words[at + _OWNER] != work:
+        if self._words[at + OWNER] != work:
             return 0, b""
-        filled = self._words[at + _FILLED]
-        first, size = filled >> _HALF, filled & (1 << _HALF) - 1
+        filled = self._words[at + FILLED]
+        first, size = filled >> HALF, filled & (1 << HALF) - 1
         start = place * PLACE_BYTES + _HEAD
         data = self._memory[start : start + size]
         # They may have been sent, and others written in their place, while they were read.
-        same = self._words[at + _FILLED] >> _HALF == first and self._words[at + _OWNER] == work
+        same = self._words[at + FILLED] >> HALF == first and self._words[at + OWNER] == work
         return (first, data) if same else (0, b"")
 
     def close(self) -> None:
@@ -120,6 +130,8 @@ class Place:
 
     Attributes:
         shared: the parent reads what is written here.
+        words: numbers; which is which say the names in this module.
+        results: where results are kept.
     """
 
     def __init__(self, memory: mmap.mmap | None, place: int | None) -> None:
@@ -127,21 +139,11 @@ class Place:
         view = memoryview(bytearray(PLACE_BYTES))
         if memory is not None and place is not None:
             view = memoryview(memory)[place * PLACE_BYTES : (place + 1) * PLACE_BYTES]
-        self._words = view[:_HEAD].cast("Q")
+        self.words = view[:_HEAD].cast("Q")
         self.results = view[_HEAD:]
 
-    def begin(self, work: int, index: int, turn: int) -> bool:
-        """Note that this item is being begun; returns whether it must not be."""
-        words = self._words
-        words[_WORK] = work
-        words[_INDEX] = index
-        return words[_STOP] >= turn
-
     def belongs(self, work: int) -> None:
-        """Note that the results that follow are this work's."""
-        self._words[_FILLED] = 0
-        self._words[_OWNER] = work
-
-    def filled(self, first: int, size: int) -> None:
-        """Note that there are results, from the item ``first`` on, of so many bytes in all."""
-        self._words[_FILLED] = first << _HALF | size
+        """Note that what is begun, and the results that follow, are this work's."""
+        words = self.words
+        words[FILLED] = 0
+        words[OWNER] = words[WORK] = work

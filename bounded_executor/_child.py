@@ -17,10 +17,10 @@ import signal
 import socket
 import sys
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from . import _main_module, _memory, _pickling, _process, _report
-from ._board import Place
+from ._board import INDEX, STOP, Place
 from ._limits import Limits
 from ._outbox import Outbox
 from ._wire import Kind, Order, read_frame, write_frame
@@ -140,19 +140,21 @@ class _Runner:
         """Run the items of a piece of work, until the limit is reached or the parent says stop."""
         dumped, named, items = pickle.loads(body)
         del body
-        keeps = self._keeps and len(items) > 1
-        if keeps:
-            self._outbox.begin(work)
-        begin = self._place.begin
+        words = self._place.words
+        outbox = self._outbox
         limits = self._limits if self._limits.any else None
+        keeps = self._keeps and len(items) > 1
         loads = pickle.loads
         fn: Any = None
+        now = perf_counter()
+        outbox.begin(work, now)
         for index, item in enumerate(items):
-            if begin(work, index, turn):
-                self._outbox.flush()
+            words[INDEX] = index
+            if words[STOP] >= turn:
+                outbox.flush(now)
                 self._write(Kind.STOPPED, work, index)
-                return
-            began = perf_counter()
+                break
+            began = now
             try:
                 if limits is not None:
                     limits.enter()
@@ -164,25 +166,37 @@ class _Runner:
                 finally:
                     if limits is not None:
                         limits.leave()
+                now = perf_counter()
                 if self._is_copy:
-                    os._exit(0)
+                    self._end_copy()
                 if keeps:
-                    self._outbox.add(index, result, began, perf_counter())
+                    outbox.add(result, now)
                 else:
-                    seconds = perf_counter() - began
-                    body = _pickling.dump(result)[0]
+                    pickled = _pickling.dump(result)[0]
                 del result
             except BaseException as error:
+                if self._is_copy:
+                    self._end_copy()
+                outbox.flush(now)
                 self._fail(work, index, began, error)
+                now = perf_counter()
+                outbox.skip(now)
             else:
                 if keeps:
-                    self._count_task()
+                    self._left -= 1
                 else:
-                    self._report(Kind.RESULT, work, index, seconds, body)
+                    self._report(Kind.RESULT, work, index, now - began, pickled)
+                    now = perf_counter()
             if self._left <= 0:
                 # The parent takes back what is left of it.
                 break
-        self._outbox.flush()
+        self._tell_modules()
+        outbox.flush(now)
+
+    def _end_copy(self) -> NoReturn:
+        # The task forked and returned in the copy too. Only the original may answer, or the next task
+        # would get this one's result.
+        os._exit(0)
 
     def _load(self, dumped: bytes, named: bool) -> Any:
         known, fn = self._function
@@ -193,10 +207,8 @@ class _Runner:
         return fn
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
-        self._outbox.flush()
         self._limits.explain(error)
-        # A task that forked and let the copy raise or exit ends here as well: see _report.
-        body = _pickling.dump_error(error) if os.getpid() == self._pid else b""
+        body = _pickling.dump_error(error)
         error.__traceback__ = None
         self._report(Kind.ERROR, work, index, perf_counter() - began, body, error)
 
@@ -209,11 +221,8 @@ class _Runner:
         body: bytes,
         error: BaseException | None = None,
     ) -> None:
-        if self._is_copy or os.getpid() != self._pid:
-            # The task forked and returned in the copy too. Only the original may answer, or the
-            # next task would get this one's result.
-            os._exit(0)
-        self._count_task()
+        self._left -= 1
+        self._tell_modules()
         peak = self._limits.peak()
         if peak is not None:
             self._write(Kind.PEAK, peak)
@@ -222,8 +231,7 @@ class _Runner:
             self._write(Kind.LEAVING)
         self._write(kind, work, index, seconds, body)
 
-    def _count_task(self) -> None:
-        self._left -= 1
+    def _tell_modules(self) -> None:
         if self._modules != -1 and len(sys.modules) != self._modules:
             names = list(sys.modules)[self._modules :]
             self._modules = len(sys.modules)
@@ -239,6 +247,9 @@ class _Runner:
         body: bytes = b"",
         count: int = 1,
     ) -> None:
+        if os.getpid() != self._pid:
+            # A copy that was made behind Python's back.
+            self._end_copy()
         try:
             write_frame(self._sock, kind, ident, index, seconds, body, count)
         except OSError:

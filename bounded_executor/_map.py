@@ -40,6 +40,8 @@ __all__ = ["MapRun"]
 
 _log = logging.getLogger("bounded_executor")
 
+# A part of the buffer is on its way while others are worked on, filled, and fetched.
+CHUNKS_PER_WORKER = 2
 # How long a chunk that is sized by the tasks' own speed should take.
 CHUNK_SECONDS = 0.005
 # And what it should weigh at most, going or coming; one of a given length ends where the bound does.
@@ -91,7 +93,7 @@ class MapRun:
         self._workers = workers
         self._buffersize = buffersize
         self._chunksize = chunksize
-        self._longest = max(1, buffersize // (4 * workers))
+        self._longest = max(1, buffersize // (CHUNKS_PER_WORKER * workers))
         self._timeout = timeout
         self._deadline = None if timeout is None else monotonic() + timeout
         self._error: BaseException | None = None
@@ -315,22 +317,25 @@ class MapRun:
     def _pend(self, inputs: Iterator[tuple[Any, ...]]) -> bool:
         """Keep inputs to be submitted as one chunk; returns whether all were taken."""
         room = self._dispatcher.ledger.room() if self._chunksize is not None else CHUNK_BYTES
+        most = sys.maxsize if room is None else room
         dump = _pickling.dump_args
+        first = self._pending_first = self._pulled
         pending = self._pending
         weight = 0
-        self._pending_first = self._pulled
-        for args in inputs:
-            try:
-                body = dump(args)
-            except Exception as error:
-                self._results.put(self._pulled, partial(_raise, error))
-                self._pulled += 1
-                return False
-            pending.append(body)
-            self._pulled += 1
-            weight += len(body)
-            if room is not None and weight >= room:
-                return False
+        try:
+            for args in inputs:
+                try:
+                    body = dump(args)
+                except Exception as error:
+                    self._results.put(first + len(pending), partial(_raise, error))
+                    first += 1
+                    return False
+                pending.append(body)
+                weight += len(body)
+                if weight >= most:
+                    return False
+        finally:
+            self._pulled = first + len(pending)
         return True
 
     def _submit_pending(self, *, block: bool) -> None:

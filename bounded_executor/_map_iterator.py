@@ -29,8 +29,9 @@ class MapIterator(Iterator[Any]):
 
     def __next__(self) -> Any:
         # All that there is to do for most results.
-        if self._values:
-            return self._values.popleft()
+        values = self._values
+        if values:
+            return values.popleft()
         run = self._run
         if self._pid != os.getpid():
             raise RuntimeError(

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from . import _pickling
-from ._board import CAPACITY, Place
+from ._board import CAPACITY, FILLED, HALF, Place
 from ._outcomes import ATOMS, SIZE
 from ._wire import Kind
 
@@ -35,6 +35,8 @@ class Outbox:
 
     def __init__(self, place: Place, write: Callable[..., None]) -> None:
         self._place = place
+        self._words = place.words
+        self._results = place.results
         self._write = write
         self._work = 0
         self._first = 0
@@ -43,54 +45,63 @@ class Outbox:
         self._values: list[Any] = []
         self._since = 0.0
 
-    def begin(self, work: int) -> None:
-        """Take results of this work from now on."""
+    def begin(self, work: int, now: float) -> None:
+        """Take results of this work from now on, the first item of which begins."""
         self._work = work
         self._first = self._filled = self._count = 0
+        self._since = now
         self._place.belongs(work)
 
-    def add(self, index: int, result: Any, began: float, now: float) -> None:
-        """Keep the result of an item, or send it.
+    def add(self, result: Any, now: float) -> None:
+        """Keep the next item's result, or send it.
 
         Raises:
             BaseException: it cannot be pickled; then nothing has happened.
         """
-        body = _pickling.dump(result)[0]
-        end = self._filled + SIZE.size + len(body)
-        if end > CAPACITY:
-            self.flush(began)
-            end = SIZE.size + len(body)
-            if end > CAPACITY:
-                self._write(Kind.RESULT, self._work, index, now - began, body)
-                return
-        if not self._count:
-            self._first = index
-            self._since = began
-        results = self._place.results
-        SIZE.pack_into(results, self._filled, len(body))
-        results[self._filled + SIZE.size : end] = body
-        self._filled = end
-        self._place.filled(self._first, end)
+        # Once for each task, and for the shortest ones half of what they cost: hence no calls.
+        atom = type(result) in ATOMS
+        body = pickle.dumps(result, pickle.HIGHEST_PROTOCOL) if atom else _pickling.dump(result)[0]
+        size = len(body)
+        start = self._filled + SIZE.size
+        if start + size > CAPACITY:
+            self._send_long(body, now)
+            return
+        results = self._results
+        SIZE.pack_into(results, self._filled, size)
+        results[start : start + size] = body
+        self._filled = end = start + size
         self._count += 1
-        if type(result) in ATOMS and len(body) <= ATOM_BYTES:
+        self._words[FILLED] = self._first << HALF | end
+        if atom and size <= ATOM_BYTES:
             self._values.append(result)
         if now - self._since > KEEP_SECONDS:
             self.flush(now)
 
-    def flush(self, now: float | None = None) -> None:
+    def _send_long(self, body: bytes, now: float) -> None:
+        self.flush(now)
+        self._write(Kind.RESULT, self._work, self._first, now - self._since, body)
+        self.skip(now)
+
+    def skip(self, now: float) -> None:
+        """Note that the next item's outcome was sent; nothing may be kept."""
+        self._first += 1
+        self._since = now
+
+    def flush(self, now: float) -> None:
         """Send what is kept."""
         count = self._count
         if not count:
             return
-        seconds = (perf_counter() if now is None else now) - self._since
+        seconds = now - self._since
         if len(self._values) == count:
             body = pickle.dumps(self._values, pickle.HIGHEST_PROTOCOL)
             self._write(Kind.TOGETHER, self._work, self._first, seconds, body, count)
         else:
-            body = bytes(self._place.results[: self._filled])
+            body = bytes(self._results[: self._filled])
             self._write(Kind.EACH, self._work, self._first, seconds, body, count)
         self._values.clear()
         self._first += count
         self._filled = self._count = 0
+        self._since = now
         # Only now: until they are sent, the parent must find them here.
-        self._place.filled(self._first, 0)
+        self._words[FILLED] = self._first << HALF
