@@ -1,7 +1,7 @@
 """How many short tasks travel together.
 
 A message between two processes costs what some ten of the shortest tasks do. So these share one. It is
-never filled with more than a worker does in about a millisecond, and than its part of what waits: so
+never filled with more than a worker does in about two milliseconds, and than its part of what waits: so
 none is idle while another has much before it, and tasks of that length or longer travel alone. How long
 a task takes is the running average of its function, so the first ones of a function travel alone too.
 """
@@ -10,14 +10,22 @@ from __future__ import annotations
 
 from ._work import Work
 
-__all__ = ["BATCH_BYTES", "most"]
+__all__ = ["BATCH_BYTES", "is_done_within", "most"]
 
 # How long a worker should be busy with what one message brings.
-BATCH_SECONDS = 0.001
+BATCH_SECONDS = 0.0025
 # What a message may weigh if it holds more than one task. It is copied into and out of the kernel.
 BATCH_BYTES = 1 << 18
 # And what it may hold. More would make it hardly cheaper.
 BATCH_TASKS = 256
+
+
+def is_done_within(work: Work, seconds: float | None) -> bool:
+    """Return whether one task takes so long at most, as far as is known; None: it may take any time."""
+    if seconds is None:
+        return True
+    known = work.function.seconds
+    return known is not None and known <= seconds and work.weight() <= BATCH_BYTES
 
 
 def most(work: Work, waiting: int, among: int, limit: int | None) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "FILLED",
     "HALF",
     "INDEX",
+    "REFUSE",
     "STOP",
     "Board",
     "Place",
@@ -32,10 +33,11 @@ CAN_SHARE = hasattr(os, "memfd_create")
 
 # The numbers at the beginning of a place. The child writes them itself: a call would cost as much again.
 WORK, INDEX = 0, 1  # what has been begun
-STOP = 2  # the last turn in which nothing more is to be begun
-OWNER = 3  # whose results follow
-FILLED = 4  # index of the first of them in the upper half, and the bytes of all
-_HEAD = 40
+STOP = 2  # the last turn in which no further item is to be begun
+REFUSE = 3  # the last turn in which a first item is not to be begun
+OWNER = 4  # whose results follow
+FILLED = 5  # index of the first of them in the upper half, and the bytes of all
+_HEAD = 48
 HALF = 32
 PLACE_BYTES = 1 << 14
 # Bytes of results.
@@ -66,7 +68,7 @@ class Board:
             return None
         place = self._free.pop()
         # Numbers of work, and turns, begin with 1.
-        for number in (WORK, INDEX, STOP, OWNER, FILLED):
+        for number in (WORK, INDEX, STOP, REFUSE, OWNER, FILLED):
             self._words[_at(place) + number] = 0
         return place
 
@@ -87,6 +89,10 @@ class Board:
     def stop(self, place: int, turn: int) -> None:
         """Have the child begin nothing more of what it has been given up to this turn."""
         self._words[_at(place) + STOP] = turn
+
+    def refuse(self, place: int, turn: int) -> None:
+        """Do the same, but for work that it has begun: that it may run to its end."""
+        self._words[_at(place) + REFUSE] = turn
 
     def unsent(self, place: int, work: int) -> tuple[int, bytes]:
         """Return what the child has not sent of this work: index of the first result, and all results."""

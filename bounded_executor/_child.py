@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, NoReturn
 
 from . import _main_module, _memory, _pickling, _process, _report
-from ._board import INDEX, STOP, Place
+from ._board import INDEX, REFUSE, STOP, Place
 from ._limits import Limits
 from ._outbox import Outbox
 from ._wire import Kind, Order, read_frame, write_frame
@@ -148,6 +148,10 @@ class _Runner:
         fn: Any = None
         now = perf_counter()
         outbox.begin(work, now)
+        words[INDEX] = 0
+        if words[REFUSE] >= turn:
+            self._write(Kind.STOPPED, work, 0)
+            return
         for index, item in enumerate(items):
             words[INDEX] = index
             if words[STOP] >= turn:

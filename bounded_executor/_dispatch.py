@@ -81,6 +81,7 @@ class Dispatcher:
         self._cancelled = 0
         self.succeeded = 0
         self.failed = 0
+        self._arrived: list[Callable[[], None]] = []
 
     def submit(self, work: Work, *, after_close: bool = False) -> None:
         """Accept work whose slots are held; on an error they are given back first.
@@ -103,19 +104,27 @@ class Dispatcher:
         if self.hungry:
             self.wake()
 
-    def take(self, limit: int | None = None, *, beside: int = 0, among: int | None = None) -> Work | None:
+    def take(
+        self,
+        limit: int | None = None,
+        *,
+        beside: int = 0,
+        among: int | None = None,
+        within: float | None = None,
+    ) -> Work | None:
         """Return the next work to hand to a worker, None when nothing waits or it must not run now.
 
         Args:
             limit: items that the worker may run; longer work is split and its rest stays first.
             beside: pieces of work that run already.
             among: workers that share what waits, if short tasks may travel together; None: they may not.
+            within: seconds that its tasks should take at most, as far as is known; None: any time.
         """
         while True:
             work = self._next()
             if work is None:
                 return None
-            if beside and self.runs_alone(work):
+            if (beside and self.runs_alone(work)) or not _batches.is_done_within(work, within):
                 self._return(work)
                 return None
             if limit is not None and work.count > limit:
@@ -210,7 +219,10 @@ class Dispatcher:
         return work
 
     def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
-        """Note that the next item of ``work`` has ended in a result or the task's own error."""
+        """Note that the next item of ``work`` has ended in a result or the task's own error.
+
+        :meth:`deliver` is to follow.
+        """
         if index != work.done:
             raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")
         work.done += 1
@@ -220,17 +232,30 @@ class Dispatcher:
             self.failed += 1
         work.function.learn(seconds)
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
-        work.sink.outcome(work.first + index, ok, body)
+        self._arrived.append(partial(work.sink.outcome, work.first + index, ok, body))
 
     def outcomes(self, work: Work, group: Group, seconds: float) -> None:
-        """Note that the next items of ``work`` have ended in results, in so many seconds together."""
+        """Note that the next items of ``work`` have ended in results, in so many seconds together.
+
+        :meth:`deliver` is to follow.
+        """
         first = work.done
         work.done += group.count
         self.succeeded += group.count
         work.function.learn(seconds, group.count)
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
-        work.sink.outcomes(work.first + first, group)
+        self._arrived.append(partial(work.sink.outcomes, work.first + first, group))
+
+    def deliver(self) -> None:
+        """Pass on all outcomes that have been noted.
+
+        Workers are given their next tasks before that: whoever waits for an outcome begins to run at once,
+        and keeps the backend's thread from running.
+        """
+        arrived, self._arrived = self._arrived, []
+        for pass_on in arrived:
+            pass_on()
 
     def give_back(self, work: Work, *, skip: int = 0) -> None:
         """Note that the worker runs none of the items without an outcome: they go to the front.

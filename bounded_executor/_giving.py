@@ -25,6 +25,13 @@ from ._work import Work
 __all__ = ["Giver"]
 
 
+# What a child has left to do when it is given more, at most. Longer tasks do not miss the moment that
+# passes between two of them, and what is given ahead can no longer be cancelled.
+AHEAD_SECONDS = 0.02
+# What takes this much and four times as long as it should will not be done in a moment.
+PATIENCE_SECONDS = 0.001
+
+
 class Giver:
     """Keeps the children busy.
 
@@ -39,6 +46,7 @@ class Giver:
         stall: is told when something begins after nothing was there.
         loop: waits for room in the children's sockets.
         break_: makes the executor unusable, with a message and a cause.
+        gives_ahead: a child may be given work that it will come to in a moment.
 
     Attributes:
         governor: says whether there is memory for one more task; None where nobody asks.
@@ -58,6 +66,8 @@ class Giver:
         stall: StallWatch,
         loop: Loop[Child | None],
         break_: Callable[[str, BaseException | None], None],
+        *,
+        gives_ahead: bool,
     ) -> None:
         self.governor: Governor | None = None
         self.held_back = False
@@ -72,6 +82,7 @@ class Giver:
         self._stall = stall
         self._loop = loop
         self._break = break_
+        self._gives_ahead = gives_ahead
 
     def fill(self) -> None:
         """Give what can be given now, and see to it that there are as many children as are needed."""
@@ -96,6 +107,8 @@ class Giver:
             self._give(child, work)
         if roster.busy >= self._max_workers:
             dispatcher.hungry = False
+            if self._gives_ahead and dispatcher.waiting and not roster.alone:
+                self._give_ahead()
         if dispatcher.drained and not dispatcher.waiting_works:
             for child in roster.unoccupied():
                 self.retire(child)
@@ -113,6 +126,27 @@ class Giver:
             return True
         return self.governor.allows((child.pid or 0, child.idle_bytes) for child in self._roster.working())
 
+    def _give_ahead(self) -> None:
+        """Give work to children that will have done theirs in a moment, so that they need not wait for it."""
+        now = monotonic()
+        for child in self._roster.working():
+            work = child.work
+            assert work is not None
+            # Its last task is given to an idle child only: then its successor is started.
+            limit = None if child.left is None else child.left - 1
+            if child.next is not None or child.place is None or limit == 0 or child.leaving:
+                continue
+            expected = (work.function.seconds or AHEAD_SECONDS) * (work.count - work.done)
+            if expected >= AHEAD_SECONDS or now - child.since > PATIENCE_SECONDS + 4 * expected:
+                continue
+            among = self._max_workers
+            more = self._dispatcher.take(limit, beside=self._roster.busy, among=among, within=AHEAD_SECONDS)
+            if more is None:
+                return
+            self._roster.give_next(child, more)
+            self._send(child, more)
+            self._hold_up.watch(child, now)
+
     def _give(self, child: Child, work: Work) -> None:
         now = monotonic()
         if not self._roster.busy:
@@ -120,8 +154,10 @@ class Giver:
         self._roster.give(child, work, now)
         self._roster.alone = self._dispatcher.runs_alone(work)
         self._lateness.begin(child, now)
-        if work.count > 1:
-            self._hold_up.watch(child, now)
+        self._hold_up.watch(child, now)
+        self._send(child, work)
+
+    def _send(self, child: Child, work: Work) -> None:
         child.channel.send(Kind.RUN, work.ident, child.turn, body=work.message())
         self._loop.watch(child.channel, child)
 

@@ -17,8 +17,10 @@ from ._roster import Child, Roster
 
 __all__ = ["HoldUp"]
 
-# How long a child may say nothing that has several short tasks to run.
+# How long a child may say nothing that has several short tasks to run; and one that has tasks of which
+# each may take some milliseconds.
 HOLD_SECONDS = 0.005
+LONG_HOLD_SECONDS = 0.05
 # The child's note that it begins a task is seen, and ours to begin none, long before.
 STOP_SECONDS = 0.002
 
@@ -38,28 +40,36 @@ class HoldUp:
         self._roster = roster
         self._heard = heard
         self._held: Deadlines[Child] = Deadlines(HOLD_SECONDS)
+        self._held_long: Deadlines[Child] = Deadlines(LONG_HOLD_SECONDS)
         self._stopped: Deadlines[Child] = Deadlines(STOP_SECONDS)
 
     def watch(self, child: Child, now: float) -> None:
-        """Note that a child has begun work, or has said something, and has more than one item left."""
-        if child.place is not None and child not in self._stopped:
-            self._held.start(child, now)
+        """Note that a child has begun work, has been given more, or has said something."""
+        work = child.work
+        if work is None or child.place is None or child in self._stopped:
+            return
+        self._held.stop(child)
+        self._held_long.stop(child)
+        left = work.count - work.done
+        if left > 1 or child.next is not None:
+            expected = (work.function.seconds or 0.0) * left
+            held = self._held if expected < HOLD_SECONDS else self._held_long
+            held.start(child, now)
 
     def forget(self, child: Child) -> None:
         """Note that a child has no work any more, or is gone."""
         self._held.stop(child)
+        self._held_long.stop(child)
         self._stopped.stop(child)
 
     def next(self) -> float | None:
         """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
-        held, stopped = self._held.next(), self._stopped.next()
-        if held is None or stopped is None:
-            return held if stopped is None else stopped
-        return min(held, stopped)
+        dues = (self._held.next(), self._held_long.next(), self._stopped.next())
+        return min((due for due in dues if due is not None), default=None)
 
     def look(self) -> None:
         """Do what is due."""
-        for child in self._held.expired():
+        for child in self._held.expired() + self._held_long.expired():
             self._fetch(child)
         for child in self._stopped.expired():
             self._take_back(child)
@@ -86,14 +96,17 @@ class HoldUp:
         self.collect(child)
         if child.work is not work:
             return
-        begun = self.board.begun(child.place, work.ident)
-        if work.joins and (0 if begun is None else begun) + 1 < work.count:
-            self.board.stop(child.place, child.turn)
-            self._held.stop(child)
+        begun = self.board.begun(child.place, work.ident) or 0
+        if child.next is not None or (work.joins and begun + 1 < work.count):
+            if work.joins:
+                self.board.stop(child.place, child.turn)
+            else:
+                self.board.refuse(child.place, child.turn)
+            self.forget(child)
             self._stopped.start(child)
         elif work.done == done:
             # It is in the middle of a long task, and sends its result at once, with all before it.
-            self._held.stop(child)
+            self.forget(child)
 
     def _take_back(self, child: Child) -> None:
         work = child.work
@@ -102,8 +115,15 @@ class HoldUp:
         self.collect(child)
         if child.work is not work:
             return
-        # One that it has not even begun stays with it: it may not be running at all.
-        last = self.board.begun(child.place, work.ident) or 0
-        count = work.count
-        self._dispatcher.give_back(work, skip=last + 1 - work.done)
-        self._roster.give_less(child, count - work.count)
+        begun = self.board.begun(child.place, work.ident)
+        if child.next is not None:
+            if begun is None and self.board.begun(child.place, child.next.ident) is not None:
+                # It has done all of this, and will say so.
+                return
+            self._dispatcher.give_back(child.next)
+            self._roster.take_next(child)
+        if work.joins:
+            # One that it has not even begun stays with it: it may not be running at all.
+            count = work.count
+            self._dispatcher.give_back(work, skip=(begun or 0) + 1 - work.done)
+            self._roster.give_less(child, count - work.count)

@@ -134,6 +134,12 @@ class Settings:
     idle_timeout: float
     preload: tuple[str, ...]
 
+    @property
+    def limits_memory(self) -> bool:
+        """Whether the memory that tasks take is looked at."""
+        limits = (self.max_memory_per_child, self.max_memory_hard, self.max_memory_total)
+        return any(limit is not None for limit in limits)
+
     @classmethod
     def check(
         cls,

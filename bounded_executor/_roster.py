@@ -37,6 +37,7 @@ class Child:
         idle_bytes: resident memory before its first task, where that is measured.
         leaving: it runs nothing after its current item.
         work: what it runs.
+        next: what it was given to run after that.
         turn: number of the work it was given last, among all that it was.
         since: when it was started, or began its current item, on the clock of ``time.monotonic``.
         has_finished: it has brought an outcome.
@@ -56,6 +57,7 @@ class Child:
         "leaving",
         "left",
         "limit",
+        "next",
         "pid",
         "place",
         "report",
@@ -75,6 +77,7 @@ class Child:
         self.idle_bytes = 0
         self.leaving = False
         self.work: Work | None = None
+        self.next: Work | None = None
         self.turn = 0
         self.since = monotonic()
         self.has_finished = False
@@ -191,6 +194,28 @@ class Roster:
             self._live -= 1
         else:
             self._live_busy += 1
+
+    def give_next(self, child: Child, work: Work) -> None:
+        """Note what a child was given beforehand; never its last task."""
+        child.next = work
+        child.turn += 1
+        if child.left is not None:
+            child.left -= work.count
+
+    def go_on(self, child: Child, now: float) -> bool:
+        """Note that a child's work is done; returns whether it has been given more."""
+        if child.next is None:
+            return False
+        child.work, child.next = child.next, None
+        child.since = now
+        return True
+
+    def take_next(self, child: Child) -> Work | None:
+        """Take away from a child what it was given beforehand, and return it."""
+        work, child.next = child.next, None
+        if work is not None:
+            self.give_less(child, work.count)
+        return work
 
     def give_less(self, child: Child, count: int) -> None:
         """Note that so many items were taken back from a child, which goes on with the others."""

@@ -84,6 +84,8 @@ class Workers:
             self._stall,
             self._loop,
             self._break,
+            # What ends a child in the middle of its tasks would find it in the next ones.
+            gives_ahead=settings.task_timeout is None and not settings.limits_memory,
         )
         self._quit = False
         self.launched = False
@@ -170,6 +172,7 @@ class Workers:
                 if due is not None and due <= monotonic():
                     self._look_for_late_ones()
                 self._giver.fill()
+                self._dispatcher.deliver()
                 self._quit = (
                     self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
                 )
@@ -224,7 +227,7 @@ class Workers:
             if work is not None and work.ident == frame.ident:
                 self._roster.give_less(child, work.count - work.done)
                 self._dispatcher.give_back(work)
-                self._has_no_work(child)
+                self._has_no_work(child, monotonic())
         elif frame.kind == Kind.PEAK:
             if self._giver.governor is not None:
                 self._giver.governor.learn(frame.ident - child.idle_bytes)
@@ -256,20 +259,32 @@ class Workers:
         self.endings.proved_useful()
         self._stall.heard(now)
         if child.leaving:
+            self._take_next(child)
             self._dispatcher.give_back(work)
         if work.done >= work.count:
-            self._has_no_work(child)
+            self._has_no_work(child, now)
             return
         # The next item has begun.
         child.since = now
+        self._goes_on(child, now)
+
+    def _goes_on(self, child: Child, now: float) -> None:
         self._lateness.begin(child, now)
         self._hold_up.watch(child, now)
 
-    def _has_no_work(self, child: Child) -> None:
+    def _has_no_work(self, child: Child, now: float) -> None:
+        if self._roster.go_on(child, now):
+            self._goes_on(child, now)
+            return
         self._lateness.rest(child)
         self._hold_up.forget(child)
         if self._roster.rest(child):
             self._replace(child)
+
+    def _take_next(self, child: Child) -> None:
+        work = self._roster.take_next(child)
+        if work is not None:
+            self._dispatcher.give_back(work)
 
     # Ends
 
@@ -323,6 +338,8 @@ class Workers:
         for frame in child.channel.receive():
             self._take_frame(child, frame)
         self._hold_up.collect(child)
+        self._dispatcher.deliver()
+        self._take_next(child)
 
     def _not_started(self, ident: int, why: str) -> None:
         """Go on with the children that there are, and try again in a moment."""
@@ -377,8 +394,10 @@ class Workers:
 
     def _break(self, message: str, cause: BaseException | None = None) -> None:
         make = broken(message, cause)
+        self._dispatcher.deliver()
         self._dispatcher.break_(make)
         for child in self._roster:
+            self._take_next(child)
             work = self._roster.take_work(child)
             if work is not None:
                 while work.done < work.count:
@@ -389,6 +408,7 @@ class Workers:
     def _end(self) -> None:
         self._session.prepare_next()
         self._supervision.end()
+        self._dispatcher.deliver()
         self._dispatcher.delivery.stop()
         self._loop.close()
         self._session.close()

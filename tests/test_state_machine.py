@@ -320,6 +320,7 @@ class Machine(RuleBasedStateMachine):
     def finish_item(self, data: st.DataObject, ok: bool) -> None:
         one = data.draw(st.sampled_from(self.running))
         self.dispatcher.outcome(one.work, one.work.done, ok, 0.0, b"body")
+        self.dispatcher.deliver()
         one.items.pop(0)
         self.ended += 1
         if not one.items:
@@ -331,6 +332,7 @@ class Machine(RuleBasedStateMachine):
         one = data.draw(st.sampled_from(self.running))
         count = data.draw(st.integers(1, len(one.items)))
         self.dispatcher.outcomes(one.work, Group(b"", count, together=True), 0.0)
+        self.dispatcher.deliver()
         del one.items[:count]
         self.ended += count
         if not one.items:
@@ -489,6 +491,7 @@ class Machine(RuleBasedStateMachine):
                 one = self.running.pop()
                 while one.items:
                     self.dispatcher.outcome(one.work, one.work.done, True, 0.0, b"")
+                    self.dispatcher.deliver()
                     one.items.pop()
             self.dispatcher.rouse()
             work = self.dispatcher.take()
