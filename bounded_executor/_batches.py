@@ -14,7 +14,7 @@ __all__ = ["BATCH_BYTES", "is_done_within", "most"]
 
 # How long a worker should be busy with what one message brings.
 BATCH_SECONDS = 0.0025
-# What a message may weigh if it holds more than one task. It is copied into and out of the kernel.
+# What a message may weigh if it holds more than one task, there and, as far as is known, back.
 BATCH_BYTES = 1 << 18
 # And what it may hold. More would make it hardly cheaper.
 BATCH_TASKS = 256
@@ -25,7 +25,8 @@ def is_done_within(work: Work, seconds: float | None) -> bool:
     if seconds is None:
         return True
     known = work.function.seconds
-    return known is not None and known <= seconds and work.weight() <= BATCH_BYTES
+    heavy = max(work.weight(), work.function.size) > BATCH_BYTES
+    return known is not None and known <= seconds and not heavy
 
 
 def most(work: Work, waiting: int, among: int, limit: int | None) -> int:
@@ -41,5 +42,7 @@ def most(work: Work, waiting: int, among: int, limit: int | None) -> int:
     if seconds is None:
         return work.count
     part = -(-waiting // among)
-    number = min(BATCH_TASKS, part, int(BATCH_SECONDS / max(seconds, 1e-9)))
+    quick = int(BATCH_SECONDS / max(seconds, 1e-9))
+    light = int(BATCH_BYTES / max(work.function.size, 1.0))
+    number = min(BATCH_TASKS, part, quick, light)
     return number if limit is None else min(number, limit)

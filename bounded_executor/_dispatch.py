@@ -230,9 +230,9 @@ class Dispatcher:
             self.succeeded += 1
         else:
             self.failed += 1
-        work.function.learn(seconds)
+        work.function.learn(seconds, len(body))
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
-        self._arrived.append(partial(work.sink.outcome, work.first + index, ok, body))
+        self._arrived.append(work.sink.outcome(work.first + index, ok, body))
 
     def outcomes(self, work: Work, group: Group, seconds: float) -> None:
         """Note that the next items of ``work`` have ended in results, in so many seconds together.
@@ -242,20 +242,20 @@ class Dispatcher:
         first = work.done
         work.done += group.count
         self.succeeded += group.count
-        work.function.learn(seconds, group.count)
+        work.function.learn(seconds, group.size, group.count)
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
-        self._arrived.append(partial(work.sink.outcomes, work.first + first, group))
+        self._arrived.append(work.sink.outcomes(work.first + first, group))
 
     def deliver(self) -> None:
-        """Pass on all outcomes that have been noted.
+        """Let those know that wait for the outcomes that have been noted.
 
-        Workers are given their next tasks before that: whoever waits for an outcome begins to run at once,
-        and keeps the backend's thread from running.
+        Workers are given their next tasks before that: whoever waits begins to run at once, and keeps the
+        backend's thread from running.
         """
         arrived, self._arrived = self._arrived, []
-        for pass_on in arrived:
-            pass_on()
+        for let_know in arrived:
+            let_know()
 
     def give_back(self, work: Work, *, skip: int = 0) -> None:
         """Note that the worker runs none of the items without an outcome: they go to the front.
@@ -280,10 +280,11 @@ class Dispatcher:
             if make is not None:
                 self._fail(piece, make)
                 continue
-            if piece.error is None:
-                piece.sink.wait_again(partial(self.discard, piece))
+            wanted = piece.error is not None or piece.sink.wait_again(partial(self.discard, piece))
             if cancelling:
                 self._cancel(piece)
+            elif not wanted:
+                self.discard(piece)
 
     def again(self, work: Work, seconds: float, error: BaseException) -> bool:
         """Run an item once more, unless everything ends or nobody wants it any more.

@@ -27,21 +27,26 @@ class Function:
         body: its pickle, where that is made once for many tasks; None where each task brings its own.
         named: the pickle only says where to import it from, so that a process may keep it.
         seconds: running average of how long a task takes; None before the first outcome.
+        size: running average of the bytes of an outcome's pickle.
     """
 
-    __slots__ = ("__weakref__", "body", "name", "named", "seconds")
+    __slots__ = ("__weakref__", "body", "name", "named", "seconds", "size")
 
     def __init__(self, name: str, body: bytes | None = None, named: bool = False) -> None:
         self.name = name
         self.body = body
         self.named = named
         self.seconds: float | None = None
+        self.size = 0.0
 
-    def learn(self, seconds: float, count: int = 1) -> None:
-        """Take note of how long ``count`` tasks took together."""
-        each = seconds / count
-        known = self.seconds
-        self.seconds = each if known is None else known + (each - known) * min(1.0, count * SHARE)
+    def learn(self, seconds: float, size: int, count: int = 1) -> None:
+        """Take note of how long ``count`` tasks took together, and what their outcomes weigh."""
+        if self.seconds is None:
+            self.seconds, self.size = seconds / count, size / count
+        else:
+            share = min(1.0, count * SHARE)
+            self.seconds += (seconds / count - self.seconds) * share
+            self.size += (size / count - self.size) * share
 
 
 class Functions:

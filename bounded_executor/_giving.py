@@ -134,7 +134,7 @@ class Giver:
             assert work is not None
             # Its last task is given to an idle child only: then its successor is started.
             limit = None if child.left is None else child.left - 1
-            if child.next is not None or child.place is None or limit == 0 or child.leaving:
+            if child.next is not None or child.place is None or child.leaving or child.left in (0, 1):
                 continue
             expected = (work.function.seconds or AHEAD_SECONDS) * (work.count - work.done)
             if expected >= AHEAD_SECONDS or now - child.since > PATIENCE_SECONDS + 4 * expected:

@@ -1,8 +1,10 @@
-"""Sees to it that a long task holds nothing up which was meant to be short and travelled with it.
+"""Sees to it that nothing is held up by what it travels with, when that is not what it was taken for.
 
-The results of those before it are fetched from the board, and those after it are taken back and can
-run elsewhere. The child need not do anything for it, whatever it is doing: it looks at the board before
-it begins a task, and begins none that it has been told not to. Used by the thread of ``_workers``.
+A task may turn out to be long. The results of those before it are fetched from the board, and those
+after it are taken back and can run elsewhere. The child need not do anything for it, whatever it is
+doing: it looks at the board before it begins a task, and begins none that it has been told not to. The
+same is done where results turn out to be heavy: whether there is room for them is asked each time that a
+worker is given work. Used by the thread of ``_workers``.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from ._deadlines import Deadlines
 from ._dispatch import Dispatcher
 from ._outcomes import Group
 from ._roster import Child, Roster
+from ._work import Work
 
 __all__ = ["HoldUp"]
 
@@ -21,6 +24,8 @@ __all__ = ["HoldUp"]
 # each may take some milliseconds.
 HOLD_SECONDS = 0.005
 LONG_HOLD_SECONDS = 0.05
+# What the results of the tasks that a child has may weigh together, as far as is known.
+HEAVY_BYTES = 1 << 20
 # The child's note that it begins a task is seen, and ours to begin none, long before.
 STOP_SECONDS = 0.002
 
@@ -51,7 +56,9 @@ class HoldUp:
         self._held.stop(child)
         self._held_long.stop(child)
         left = work.count - work.done
-        if left > 1 or child.next is not None:
+        if left > 1 and work.joins and left * work.function.size > HEAVY_BYTES:
+            self._stop(child, work)
+        elif left > 1 or child.next is not None:
             expected = (work.function.seconds or 0.0) * left
             held = self._held if expected < HOLD_SECONDS else self._held_long
             held.start(child, now)
@@ -98,15 +105,21 @@ class HoldUp:
             return
         begun = self.board.begun(child.place, work.ident) or 0
         if child.next is not None or (work.joins and begun + 1 < work.count):
-            if work.joins:
-                self.board.stop(child.place, child.turn)
-            else:
-                self.board.refuse(child.place, child.turn)
-            self.forget(child)
-            self._stopped.start(child)
+            self._stop(child, work)
         elif work.done == done:
             # It is in the middle of a long task, and sends its result at once, with all before it.
             self.forget(child)
+
+    def _stop(self, child: Child, work: Work) -> None:
+        """Have the child begin no more; it, or else the board, tells what it has not begun."""
+        if child.place is None or self.board is None:
+            return
+        if work.joins:
+            self.board.stop(child.place, child.turn)
+        else:
+            self.board.refuse(child.place, child.turn)
+        self.forget(child)
+        self._stopped.start(child)
 
     def _take_back(self, child: Child) -> None:
         work = child.work

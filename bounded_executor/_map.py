@@ -121,19 +121,21 @@ class MapRun:
     def start(self) -> bool:
         return not self.finished
 
-    def wait_again(self, forget: Callable[[], object]) -> None:
-        pass
+    def wait_again(self, forget: Callable[[], object]) -> bool:
+        return not self.finished
 
     def full(self, work: Work) -> bool:
         if self._run_on or self._results.closed or work.first < self._fetched + self._workers:
             return False
         return self._dispatcher.ledger.room() == 0
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
-        self._results.put(index, partial(load_outcome, ok, body), len(body))
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+        self._results.put(index, partial(load_outcome, ok, body), len(body), quietly=True)
+        return self._results.ring
 
-    def outcomes(self, index: int, group: Group) -> None:
-        self._results.put(index, group, group.size)
+    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+        self._results.put(index, group, group.size, quietly=True)
+        return self._results.ring
 
     def fail(self, index: int, error: BaseException) -> None:
         self._results.put(index, partial(_raise, error))
@@ -292,7 +294,7 @@ class MapRun:
         if seconds is None:
             return 1
         quick = int(CHUNK_SECONDS / max(seconds, 1e-9))
-        light = int(CHUNK_BYTES / max(self._results.item_bytes, 1))
+        light = int(CHUNK_BYTES / max(self._function.size, 1.0))
         return max(1, min(self._longest, quick, light))
 
     def _end_input(self, error: BaseException | None) -> None:

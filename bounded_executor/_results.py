@@ -27,13 +27,9 @@ class Results:
     Args:
         ledger: where they weigh as much as their pickles are long.
         unordered: hand them out in the order in which they came.
-
-    Attributes:
-        item_bytes: running average of what a result weighs.
     """
 
     def __init__(self, ledger: Ledger, unordered: bool) -> None:
-        self.item_bytes = 0.0
         self.closed = False
         self._ledger = ledger
         self._unordered = unordered
@@ -44,17 +40,16 @@ class Results:
         self._weightless = False
         self._put_bytes = 0
 
-    def put(self, index: int, outcome: Outcome, size: int = 0) -> None:
+    def put(self, index: int, outcome: Outcome, size: int = 0, *, quietly: bool = False) -> None:
         """Keep an outcome, unless nobody wants any.
 
         Args:
             index: the item's, or the first item's of several.
             outcome: how it ended.
             size: bytes of its pickle.
+            quietly: :meth:`ring` follows.
         """
-        each = size / outcome.count if isinstance(outcome, Group) else size
         with self._changed:
-            self.item_bytes += (each - self.item_bytes) / 16
             if self.closed:
                 return
             weight = 0 if self._weightless else size
@@ -62,9 +57,15 @@ class Results:
             self._ready[index] = outcome, weight
             if self._unordered:
                 self._order.append(index)
-            self._changed.notify()
+            if not quietly:
+                self._changed.notify()
         if weight:
             self._ledger.weigh(weight)
+
+    def ring(self) -> None:
+        """Wake whoever waits for what was put quietly."""
+        with self._changed:
+            self._changed.notify()
 
     def cancel(self, index: int, outcome: Outcome) -> None:
         """Keep the end of an item that is never started; unordered, it comes after all that is."""

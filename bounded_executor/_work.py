@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
+from functools import partial
 from typing import Any, Protocol
 
 from ._delivery import Delivery, cancel, must_run_no_callbacks
@@ -27,22 +28,28 @@ class Sink(Protocol):
         """Return whether the work is still wanted; asked each time it is handed to a worker."""
         ...
 
-    def wait_again(self, forget: Callable[[], object]) -> None:
+    def wait_again(self, forget: Callable[[], object]) -> bool:
         """Undo :meth:`start`: the worker that was given the work has begun none of it.
 
         Args:
             forget: takes it out of the queue.
+
+        Returns:
+            Whether it is still wanted.
         """
+        ...
 
     def full(self, work: Work) -> bool:
         """Return whether the work's results would be too much now. Takes no lock."""
         ...
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
-        """Take the outcome of one item, still pickled."""
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+        """Take the outcome of one item, still pickled; returns what lets those know that wait for it."""
+        ...
 
-    def outcomes(self, index: int, group: Group) -> None:
-        """Take the results of items that follow each other, still pickled."""
+    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+        """Do the same with the results of items that follow each other."""
+        ...
 
     def fail(self, index: int, error: BaseException) -> None:
         """Take an error that did not come from the task."""
@@ -149,7 +156,8 @@ class Work:
         works = (self, *others)
         items = [item for work in works for item in work.items]
         if isinstance(self.sink, FutureSink):
-            return Work(self.function, items, Calls([work.sink for work in works]), joins=True)
+            sinks = [work.sink for work in works if isinstance(work.sink, FutureSink)]
+            return Work(self.function, items, Calls(sinks), joins=True)
         return Work(self.function, items, self.sink, self.first, joins=True)
 
     def apart(self) -> list[Work]:
@@ -203,22 +211,23 @@ class FutureSink:
             self._notified = not self.future.set_running_or_notify_cancel()
         return not self._notified
 
-    def wait_again(self, forget: Callable[[], object]) -> None:
+    def wait_again(self, forget: Callable[[], object]) -> bool:
         self._started = False
         self.future._wait_again(forget)
+        return True
 
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
-        self._delivery.put(self.future, ok, body)
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+        return partial(self._delivery.put, self.future, ok, body)
 
-    def outcomes(self, index: int, group: Group) -> None:
-        self.deliver([self.future], group)
+    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+        return self.outcomes_of([self.future], group)
 
-    def deliver(self, futures: list[BoundedFuture], group: Group) -> None:
-        """Have several futures resolved, this one's perhaps among them."""
-        self._delivery.put_group(futures, group)
+    def outcomes_of(self, futures: list[BoundedFuture], group: Group) -> Callable[[], None]:
+        """Do the same for several futures, this one's perhaps among them."""
+        return partial(self._delivery.put_group, futures, group)
 
     def fail(self, index: int, error: BaseException) -> None:
         self._delivery.put_error(self.future, error)
@@ -240,24 +249,24 @@ class Calls:
 
     to_deliver = True
 
-    def __init__(self, sinks: list[Any]) -> None:
+    def __init__(self, sinks: list[FutureSink]) -> None:
         self.sinks = sinks
 
     def start(self) -> bool:
         return True
 
-    def wait_again(self, forget: Callable[[], object]) -> None:
+    def wait_again(self, forget: Callable[[], object]) -> bool:
         raise NotImplementedError("they wait each for itself")
 
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> None:
-        self.sinks[index].outcome(0, ok, body)
+    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+        return self.sinks[index].outcome(0, ok, body)
 
-    def outcomes(self, index: int, group: Group) -> None:
+    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
         sinks = self.sinks[index : index + group.count]
-        sinks[0].deliver([sink.future for sink in sinks], group)
+        return sinks[0].outcomes_of([sink.future for sink in sinks], group)
 
     def fail(self, index: int, error: BaseException) -> None:
         self.sinks[index].fail(0, error)

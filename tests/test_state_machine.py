@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -60,22 +61,24 @@ class MapSink:
     def full(self, work: Work) -> bool:
         return self.is_full
 
-    def wait_again(self, forget: object) -> None:
-        """A map is told nothing that it does not know."""
+    def wait_again(self, forget: object) -> bool:
+        return True
 
-    def outcome(self, index: int, ok: bool, body: bytes) -> None:
-        self._end(index, "ok" if ok else "error")
+    def outcome(self, index: int, ok: bool, body: bytes) -> Callable[[], None]:
+        return partial(self._end, index, "ok" if ok else "error")
 
-    def outcomes(self, index: int, group: Group) -> None:
-        for number in range(index, index + group.count):
-            self._end(number, "ok")
+    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+        return partial(self._end_all, range(index, index + group.count), "ok")
 
     def fail(self, index: int, error: BaseException) -> None:
         self._end(index, "lost")
 
     def cancelled(self, work: Work) -> None:
-        for index in range(work.first, work.first + work.count):
-            self._end(index, "cancelled")
+        self._end_all(range(work.first, work.first + work.count), "cancelled")
+
+    def _end_all(self, indexes: Iterable[int], how: str) -> None:
+        for index in indexes:
+            self._end(index, how)
 
     def _end(self, index: int, how: str) -> None:
         assert index not in self.ends, "an item ended twice"
