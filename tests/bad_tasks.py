@@ -42,6 +42,21 @@ def kill_parent() -> NoReturn:
     raise AssertionError("survived")
 
 
+def kill_parent_until(path: str, times: int, value: Any) -> Any:
+    """Kill the supervisor in the first so many runs."""
+    mark(path)
+    if marks(path) <= times:
+        kill_parent()
+    return value
+
+
+def release_a_copy_and_die(pipe: str, pid: int) -> NoReturn:
+    """Have ``tasks.fork_and_fail_later``'s copy end first."""
+    with open(pipe, "w"):
+        os.waitpid(pid, 0)
+    kill_self()
+
+
 def note_take_memory_and_die(path: str, size: int) -> NoReturn:
     note(path, os.getpid())
     data = b"x" * size

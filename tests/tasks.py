@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import ctypes
 import os
 import resource
 import signal
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, NoReturn
@@ -378,3 +380,79 @@ def note_pid_after(path: str, go: str) -> None:
     note(path, "begun")
     await_file(go)
     note(path, os.getpid())
+
+
+# Members of a batch: short, unless told to do something.
+
+
+def member(log: str, number: int, act: Any = None) -> Any:
+    """Note the run in one write, and return the number or what ``act`` returns."""
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"%d:%d\n" % (number, os.getpid()))
+    os.close(fd)
+    return number if act is None else act()
+
+
+def hold_member(log: str, number: int, gate: Any) -> int:
+    """Another function, which has an average of its own."""
+    member(log, number)
+    return gate.hold(number)
+
+
+def numbered_identity(number: int) -> tuple[int, tuple[int, str]]:
+    return number, identity()
+
+
+def read_with_the_gil(path: str) -> str:
+    """Wait in C for a byte from a pipe, with no thread of Python's running meanwhile."""
+    fd = os.open(path, os.O_RDONLY)
+    ctypes.PyDLL(None).read(fd, ctypes.create_string_buffer(1), 1)
+    os.close(fd)
+    return "read"
+
+
+def stop_once() -> str:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return "continued"
+
+
+def fork_and_fail_in_the_copy(value: Any) -> Any:
+    """Return in the process, and raise in a copy of it that has ended by then."""
+    pid = os.fork()
+    if not pid:
+        raise ValueError("in the copy")
+    os.waitpid(pid, 0)
+    return value
+
+
+def fork_and_fail(message: str) -> NoReturn:
+    os.fork()
+    raise ValueError(message)
+
+
+def fork_and_fail_later(pipe: str) -> int:
+    """Return the process id of a copy, which raises when somebody opens the pipe."""
+    pid = os.fork()
+    if not pid:
+        with open(pipe):
+            raise ValueError("in the copy")
+    return pid
+
+
+class Waits:
+    """Waits for a gate when it goes."""
+
+    def __init__(self, gate: Any) -> None:
+        self.gate = gate
+
+    def __reduce__(self) -> Any:
+        return give, ("left",)
+
+    def __del__(self) -> None:
+        self.gate.hold()
+
+
+@dataclass
+class Point:
+    x: int
+    y: int

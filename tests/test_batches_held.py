@@ -1,0 +1,478 @@
+"""A long task among short ones that travel together, and what is seen of batches from outside."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import operator
+import os
+import signal
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tasks
+from batching import Batch, act, at
+from helpers import PATIENCE, Gate, assert_all_free, run_script, wait_until
+
+from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError
+
+
+class Held:
+    """A task that is held in one of several ways, until the test lets it go."""
+
+    def __init__(self, folder: Path, how: str, batch: Batch) -> None:
+        self.how = how
+        self.gate = Gate(folder)
+        self.batch = batch
+        self.pipe = str(folder / "pipe")
+        self.do: Any = act(self.gate.hold, "held")
+        self.expected = "held"
+        if how == "in C":
+            os.mkfifo(self.pipe)
+            self.writer = os.open(self.pipe, os.O_RDWR)
+            self.do, self.expected = act(tasks.read_with_the_gil, self.pipe), "read"
+        elif how == "stopped":
+            self.do, self.expected = tasks.stop_once, "continued"
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.go()
+        if self.how == "in C":
+            os.close(self.writer)
+
+    def go(self) -> None:
+        self.gate.open()
+        if self.how == "in C":
+            os.write(self.writer, b"x")
+        elif self.how == "stopped" and self.batch.runs():
+            pid = self.batch.pids()[0]
+            wait_until(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "R")
+            os.kill(pid, signal.SIGCONT)
+
+
+HOWS = ["gate", "in C", "stopped"]
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+@pytest.mark.parametrize("how", HOWS)
+def test_a_long_task_holds_nothing_up(tmp_path: Path, how: str, place: int) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        batch = Batch(ex, tmp_path)
+        with Held(tmp_path, how, batch) as held:
+            futures = batch.submit(at(place, held.do))
+            before, behind = futures[:place], futures[place + 1 :]
+            assert [future.result(PATIENCE) for future in before] == list(range(place))
+            wait_until(lambda: not any(future.running() for future in behind), "they wait again")
+            assert futures[place].running()
+            assert not futures[place].cancel()
+            assert ex.stats().unfinished == len(behind) + 1
+            assert ex.stats().waiting == len(behind)
+            cancelled = behind[1::2]
+            for number, future in enumerate(cancelled):
+                assert future.cancel()
+                assert future.cancelled()
+                assert ex.stats().unfinished == len(behind) - number
+            held.go()
+            assert futures[place].result(PATIENCE) == held.expected
+        left = [number for number, future in enumerate(futures) if future not in cancelled]
+        assert [futures[number].result(PATIENCE) for number in left if number != place] == [
+            number for number in left if number != place
+        ]
+        assert batch.runs() == left
+        assert ex.stats().cancelled == len(cancelled)
+        assert len(set(batch.pids())) == 1
+        assert_all_free(ex)
+
+
+@pytest.mark.parametrize("how", HOWS)
+def test_what_stands_behind_a_long_task_is_run_by_others(tmp_path: Path, how: str) -> None:
+    with BoundedProcessPoolExecutor(2) as ex, Gate(tmp_path) as other:
+        # Half of what waits is one worker's part.
+        batch = Batch(ex, tmp_path)
+        log = batch.log_for(12)
+        with Held(tmp_path, how, batch) as held, Gate(tmp_path) as first:
+            blocked = [ex.submit(tasks.hold_member, log, -1, gate) for gate in (first, other)]
+            first.wait_started(1)
+            other.wait_started(1)
+            calls = at(2, held.do, 12)
+            futures = [ex.submit(tasks.member, log, number, call) for number, call in enumerate(calls)]
+            first.open()
+            assert [futures[number].result(PATIENCE) for number in (0, 1)] == [0, 1]
+            wait_until(lambda: not any(future.running() for future in futures[3:]), "they wait again")
+            other.open()
+            assert [future.result(PATIENCE) for future in futures[3:]] == list(range(3, 12))
+            assert futures[2].running()
+            held.go()
+            assert futures[2].result(PATIENCE) == held.expected
+        assert batch.runs() == list(range(12))
+        assert len(set(batch.pids()[:3])) == 1
+        assert len(set(batch.pids()[3:])) == 1
+        assert [future.result(PATIENCE) for future in blocked] == [-1, -1]
+        assert_all_free(ex)
+
+
+@pytest.mark.parametrize("left", [7, 9])
+@pytest.mark.parametrize("how", HOWS)
+def test_what_was_taken_back_does_not_count(tmp_path: Path, how: str, left: int) -> None:
+    """Also where it would have been the last that the process may run."""
+    limit = 60
+    with BoundedProcessPoolExecutor(1, max_tasks_per_child=limit) as ex:
+        batch = Batch(ex, tmp_path)
+        log = batch.log_for(6)
+        # One more comes before the batch, which holds the worker.
+        while sum(batch.counts().values()) % limit != limit - left:
+            ex.submit(tasks.member, log, -1).result(PATIENCE)
+        with Held(tmp_path, how, batch) as held:
+            with Gate(tmp_path) as gate:
+                blocked = ex.submit(tasks.hold_member, log, -1, gate)
+                gate.wait_started(1)
+                calls = at(2, held.do)
+                futures = [ex.submit(tasks.member, log, number, call) for number, call in enumerate(calls)]
+            assert blocked.result(PATIENCE) == -1
+            assert [futures[number].result(PATIENCE) for number in (0, 1)] == [0, 1]
+            wait_until(lambda: not any(future.running() for future in futures[3:]), "they wait again")
+            assert futures[4].cancel()
+            held.go()
+            assert futures[2].result(PATIENCE) == held.expected
+        more = [ex.submit(tasks.member, log, number) for number in range(6, 2 * limit + 6)]
+        assert [futures[number].result(PATIENCE) for number in (3, 5)] == [3, 5]
+        assert [future.result(PATIENCE) for future in more] == list(range(6, 2 * limit + 6))
+        assert sorted(batch.runs()) == [number for number in range(2 * limit + 6) if number != 4]
+        counts = batch.counts()
+        assert max(counts.values()) == limit
+        assert counts[batch.pids()[0]] == limit
+        assert_all_free(ex)
+
+
+@pytest.mark.parametrize("chunksize", [None, 6])
+@pytest.mark.parametrize("unordered", [False, True])
+@pytest.mark.parametrize("how", HOWS)
+def test_a_map_yields_what_comes_before_a_long_item(
+    tmp_path: Path, how: str, unordered: bool, chunksize: int | None
+) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        batch = Batch(ex, tmp_path)
+        with Held(tmp_path, how, batch) as held:
+            results = batch.map(at(3, held.do), chunksize=chunksize, unordered=unordered)
+            assert [next(results) for _ in range(3)] == [0, 1, 2]
+            held.go()
+            assert list(results) == [held.expected, 4, 5]
+        assert batch.runs() == list(range(6))
+        # One of a given length stays together.
+        assert len(set(batch.pids())) == 1
+        assert_all_free(ex)
+
+
+@pytest.mark.parametrize("chunksize", [None, 12])
+def test_only_a_chunk_of_a_given_length_stays_with_its_process(tmp_path: Path, chunksize: int | None) -> None:
+    with BoundedProcessPoolExecutor(2) as ex, Gate(tmp_path) as held, Gate(tmp_path) as other:
+        batch = Batch(ex, tmp_path)
+        log = batch.log_for(30)
+        with Gate(tmp_path) as first:
+            blocked = [ex.submit(tasks.hold_member, log, -1, gate) for gate in (first, other)]
+            first.wait_started(1)
+            other.wait_started(1)
+            calls = at(2, held.hold, 12)
+            results = ex.map(tasks.member, [log] * 12, range(12), calls, chunksize=chunksize, unordered=True)
+        held.wait_started(1)
+        other.open()
+        if chunksize is None:
+            assert sorted(next(results) for _ in range(11)) == [0, 1, *range(3, 12)]
+        else:
+            assert [next(results) for _ in range(2)] == [0, 1]
+            # The other worker has nothing to do, and is not given any of it.
+            assert ex.submit(tasks.member, log, -1).result(PATIENCE) == -1
+            assert batch.runs() == [0, 1, 2]
+        held.open()
+        assert list(results) == ([None] if chunksize is None else [None, *range(3, 12)])
+        assert batch.runs() == list(range(12))
+        assert len(set(batch.pids())) == (2 if chunksize is None else 1)
+        assert [future.result(PATIENCE) for future in blocked] == [-1, -1]
+
+
+@pytest.mark.parametrize("place", [1, 3, 5])
+@pytest.mark.parametrize("chunksize", [None, 6])
+def test_results_are_fetched_from_a_process_that_was_late_to_begin(
+    tmp_path: Path, chunksize: int | None, place: int
+) -> None:
+    """It was stopped while its batch was on the way, for longer than short tasks take."""
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        log = batch.log_for(6)
+        pid = ex.submit(tasks.pid).result(PATIENCE)
+        os.kill(pid, signal.SIGSTOP)
+        calls = at(place, gate.hold)
+        results = ex.map(
+            tasks.member,
+            [log] * 6,
+            range(6),
+            calls,
+            chunksize=chunksize,
+            unordered=True,
+            timeout=PATIENCE / 3,
+        )
+        threading.Event().wait(0.05)
+        os.kill(pid, signal.SIGCONT)
+        assert [next(results) for _ in range(place)] == list(range(place))
+        gate.open()
+        assert list(results) == [None, *range(place + 1, 6)]
+        assert batch.runs() == list(range(6))
+
+
+# Ends.
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_shutdown_cancels_what_stands_behind_a_long_task(tmp_path: Path, place: int) -> None:
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        futures = batch.submit(at(place, gate.hold))
+        ex.shutdown(wait=False, cancel_futures=True)
+        assert [future.result(PATIENCE) for future in futures[:place]] == list(range(place))
+        for future in futures[place + 1 :]:
+            with pytest.raises(CancelledError):
+                future.result(PATIENCE)
+        gate.open()
+        assert futures[place].result(PATIENCE) is None
+        ex.shutdown()
+        assert batch.runs() == list(range(place + 1))
+        assert ex.stats().unfinished == 0
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_kill_workers_ends_a_batch(tmp_path: Path, mapped: bool) -> None:
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        if mapped:
+            results = batch.map(at(2, gate.hold), chunksize=6)
+            assert [next(results) for _ in range(2)] == [0, 1]
+            gate.wait_started(1)
+            ex.kill_workers()
+            with pytest.raises(TerminatedWorkerError):
+                next(results)
+            assert list(results) == []
+        else:
+            futures = batch.submit(at(2, gate.hold))
+            gate.wait_started(1)
+            ex.kill_workers()
+            assert [future.result(PATIENCE) for future in futures[:2]] == [0, 1]
+            assert isinstance(futures[2].exception(PATIENCE), TerminatedWorkerError)
+            for future in futures[3:]:
+                with pytest.raises(CancelledError):
+                    future.result(PATIENCE)
+        ex.shutdown()
+        assert batch.runs() == [0, 1, 2]
+        assert ex.stats().unfinished == 0
+
+
+@pytest.mark.parametrize("chunksize", [None, 6])
+@pytest.mark.parametrize("way", ["close", "drop"])
+def test_leaving_a_map_in_the_middle_of_a_batch(tmp_path: Path, way: str, chunksize: int | None) -> None:
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        results = batch.map(at(2, gate.hold), chunksize=chunksize)
+        assert next(results) == 0
+        gate.wait_started(1)
+        if way == "close":
+            results.close()
+            assert list(results) == []
+        del results
+        gc.collect()
+        if chunksize is None:
+            wait_until(lambda: ex.stats().unfinished == 1, "only the held one is left")
+        gate.open()
+        assert_all_free(ex)
+        assert batch.runs() == list(range(3 if chunksize is None else 6))
+
+
+# The bound.
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 120])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_the_bound_is_exact(size: int, mapped: bool) -> None:
+    peak = 0
+    found = []
+
+    def look() -> None:
+        nonlocal peak
+        stats = ex.stats()
+        peak = max(peak, stats.unfinished - stats.above_bound)
+
+    with BoundedProcessPoolExecutor(2, queue_size=size) as ex:
+        if mapped:
+            for result in ex.map(tasks.double, range(1_000)):
+                look()
+                found.append(result)
+        else:
+            futures: list[Future[int]] = []
+            for number in range(1_000):
+                futures.append(ex.submit(tasks.double, number))
+                look()
+            found = [future.result(PATIENCE) for future in futures]
+        assert peak <= size
+        if not mapped:
+            assert peak >= min(size, 2)
+        assert found == list(range(0, 2_000, 2))
+        assert_all_free(ex)
+
+
+# Recycling.
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+@pytest.mark.parametrize("way", ["submit", None, 1, 5, 100])
+def test_no_process_runs_more_than_its_limit(way: Any, limit: int) -> None:
+    count = 60 * min(limit, 4)
+    call = tasks.numbered_identity
+    with BoundedProcessPoolExecutor(2, max_tasks_per_child=limit) as ex:
+        if way == "submit":
+            found = [f.result(PATIENCE) for f in [ex.submit(call, number) for number in range(count)]]
+        else:
+            found = list(ex.map(call, range(count), chunksize=way))
+        assert [number for number, _ in found] == list(range(count))
+        runs = Counter(process for _, process in found)
+        assert max(runs.values()) <= limit
+        assert ex.stats().children_crashed == 0
+        assert_all_free(ex)
+
+
+# All that can be called.
+
+
+class Scale:
+    def __init__(self, factor: int) -> None:
+        self.factor = factor
+
+    def by(self, number: int) -> int:
+        return self.factor * number
+
+
+def callables() -> dict[str, tuple[Callable[..., Any], dict[str, Any], Callable[[int], Any]]]:
+    offset = 7
+    return {
+        "lambda": (lambda number: number + offset, {}, lambda number: number + 7),
+        "method": (Scale(3).by, {}, lambda number: 3 * number),
+        "partial": (functools.partial(pow, 2), {}, lambda number: 2**number),
+        "builtin": (operator.neg, {}, operator.neg),
+        "keywords": (tasks.everything, {"key": "value"}, lambda number: ((number,), {"key": "value"})),
+        "class": (complex, {}, complex),
+    }
+
+
+@pytest.mark.parametrize("what", callables())
+def test_many_quick_calls_of(what: str) -> None:
+    fn, keywords, expected = callables()[what]
+    with BoundedProcessPoolExecutor(2) as ex:
+        futures = [ex.submit(fn, number, **keywords) for number in range(300)]
+        assert [future.result(PATIENCE) for future in futures] == list(map(expected, range(300)))
+        if not keywords:
+            assert list(ex.map(fn, range(300))) == list(map(expected, range(300)))
+
+
+def test_functions_in_turn() -> None:
+    other = [lambda number, factor=factor: factor * number for factor in (5, 7)]  # type: ignore[misc]
+    fns = [tasks.double, operator.neg, *other]
+    expected: list[Any] = [lambda n: 2 * n, operator.neg, *other]
+    with BoundedProcessPoolExecutor(2) as ex:
+        futures = [ex.submit(fns[number // 3 % 4], number) for number in range(600)]
+        assert [f.result(PATIENCE) for f in futures] == [expected[n // 3 % 4](n) for n in range(600)]
+
+
+def test_functions_of_the_main_script() -> None:
+    code = """
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        def triple(number):
+            return 3 * number
+
+        if __name__ == "__main__":
+            with BoundedProcessPoolExecutor(2) as ex:
+                futures = [ex.submit(triple, number) for number in range(300)]
+                found = [future.result() for future in futures]
+                print(found == list(ex.map(triple, range(300))) == [3 * number for number in range(300)])
+    """
+    assert run_script(code) == "True\n"
+
+
+# Futures.
+
+
+def test_callbacks_of_a_batch_run_once_each(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    called: list[int] = []
+    submitted: list[Future[int]] = []
+    slow = threading.Event()
+
+    def add(future: Future[int]) -> None:
+        called.append(future.result())
+        if future.result() == 1:
+            raise SystemExit("by a callback")
+        if future.result() == 2:
+            assert slow.wait(PATIENCE)
+        if future.result() == 3:
+            submitted.append(ex.submit(tasks.double, 21))
+
+    with BoundedProcessPoolExecutor(1) as ex:
+        batch = Batch(ex, tmp_path)
+        with Gate(tmp_path) as gate:
+            log = batch.log_for(6)
+            blocked = ex.submit(tasks.hold_member, log, -1, gate)
+            gate.wait_started(1)
+            futures = [ex.submit(tasks.member, log, number) for number in range(6)]
+            for future in futures:
+                future.add_done_callback(add)
+        # A slow callback holds no slot and no worker back.
+        wait_until(lambda: ex.stats().unfinished == 0)
+        assert blocked.result(PATIENCE) == -1
+        assert futures[2].result(PATIENCE) == 2
+        assert not futures[3].done()
+        slow.set()
+        assert [future.result(PATIENCE) for future in futures] == list(range(6))
+        wait_until(lambda: ex.stats().undelivered == 0)
+        assert called == list(range(6))
+        assert submitted[0].result(PATIENCE) == 42
+        assert_all_free(ex)
+    assert "a done-callback raised" in caplog.text
+
+
+@pytest.mark.parametrize("place", [0, 3, 5])
+def test_nothing_is_kept_of_those_that_are_done(tmp_path: Path, place: int) -> None:
+    """Though one of their batch still runs."""
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        give = act(tasks.give, tasks.Tracked())
+        futures = batch.submit([gate.hold if number == place else give for number in range(6)])
+        wait_until(lambda: not any(future.running() for future in futures[place + 1 :]), "they wait again")
+        assert all([future.cancel() for future in futures[place + 1 :]])
+        results = [future.result(PATIENCE) for future in futures[:place]]
+        wait_until(lambda: ex.stats().undelivered == 0)
+        held = futures.pop(place)
+        watched = [weakref.ref(one) for one in (*futures, *results, give.args[0])]
+        futures.clear()
+        del results, give
+        wait_until(lambda: gc.collect() is not None and not any(ref() for ref in watched), "they are gone")
+        gate.open()
+        assert held.result(PATIENCE) is None
+
+
+def test_nothing_is_kept_of_a_batch_that_is_done(tmp_path: Path) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        batch = Batch(ex, tmp_path)
+        argument = tasks.Tracked()
+        futures = batch.submit([act(tasks.give, argument)] * 6)
+        results = [future.result(PATIENCE) for future in futures]
+        wait_until(lambda: ex.stats().undelivered == 0)
+        watched = [weakref.ref(one) for one in (argument, *futures, *results)]
+        del argument, futures, results
+        wait_until(lambda: gc.collect() is not None and not any(ref() for ref in watched), "they are gone")
+        mapped = batch.map([act(tasks.give, tasks.Tracked())] * 6)
+        watched = [weakref.ref(one) for one in mapped]
+        wait_until(lambda: gc.collect() is not None and not any(ref() for ref in watched[:-1]))
