@@ -217,7 +217,7 @@ def test_results_are_fetched_from_a_process_that_was_late_to_begin(
             calls,
             chunksize=chunksize,
             unordered=True,
-            timeout=PATIENCE / 3,
+            timeout=PATIENCE,
         )
         threading.Event().wait(0.05)
         os.kill(pid, signal.SIGCONT)
@@ -451,7 +451,7 @@ def test_nothing_is_kept_of_those_that_are_done(tmp_path: Path, place: int) -> N
         give = act(tasks.give, tasks.Tracked())
         futures = batch.submit([gate.hold if number == place else give for number in range(6)])
         wait_until(lambda: not any(future.running() for future in futures[place + 1 :]), "they wait again")
-        assert all([future.cancel() for future in futures[place + 1 :]])
+        assert all(future.cancel() for future in futures[place + 1 :])
         results = [future.result(PATIENCE) for future in futures[:place]]
         wait_until(lambda: ex.stats().undelivered == 0)
         held = futures.pop(place)
