@@ -162,7 +162,8 @@ class Work:
 
     def apart(self) -> list[Work]:
         """Return joined calls each for itself again, with the sinks that they had."""
-        if not isinstance(self.sink, Calls):
+        if not isinstance(self.sink, Calls) or self.error is not None:
+            # What has been run before is by itself already, and knows how often it was.
             return [self]
         return [
             Work(self.function, [item], self.sink.sinks[self.first + index], joins=True)
