@@ -280,4 +280,5 @@ class Roster:
         work = self.take_work(child)
         if not child.retiring and child.left != 0:
             self._live -= 1
-        return work
+        # What the child had not begun may have been taken back, and all others are done.
+        return work if work is not None and work.done < work.count else None
