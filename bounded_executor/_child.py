@@ -158,6 +158,7 @@ class _Runner:
                 outbox.flush(now)
                 self._write(Kind.STOPPED, work, index)
                 break
+            # The clock was read before that note: from it on the parent counts.
             began = now
             try:
                 if limits is not None:
@@ -170,12 +171,12 @@ class _Runner:
                 finally:
                     if limits is not None:
                         limits.leave()
-                now = perf_counter()
                 if self._is_copy:
                     self._end_copy()
                 if keeps:
-                    outbox.add(result, now)
+                    now = outbox.add(result)
                 else:
+                    now = perf_counter()
                     pickled = _pickling.dump(result)[0]
                 del result
             except BaseException as error:

@@ -47,6 +47,8 @@ class HoldUp:
         self._held: Deadlines[Child] = Deadlines(HOLD_SECONDS)
         self._held_long: Deadlines[Child] = Deadlines(LONG_HOLD_SECONDS)
         self._stopped: Deadlines[Child] = Deadlines(STOP_SECONDS)
+        # Which item each was at when it was looked at last.
+        self._seen: dict[Child, int] = {}
 
     def watch(self, child: Child, now: float) -> None:
         """Note that a child has begun work, has been given more, or has said something."""
@@ -68,6 +70,7 @@ class HoldUp:
         self._held.stop(child)
         self._held_long.stop(child)
         self._stopped.stop(child)
+        self._seen.pop(child, None)
 
     def next(self) -> float | None:
         """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
@@ -99,14 +102,18 @@ class HoldUp:
         work = child.work
         if work is None or child.place is None or self.board is None:
             return
-        done = work.done
         self.collect(child)
         if child.work is not work:
             return
-        begun = self.board.begun(child.place, work.ident) or 0
-        if child.next is not None or (work.joins and begun + 1 < work.count):
+        begun = self.board.begun(child.place, work.ident)
+        if child.next is not None or (work.joins and (begun or 0) + 1 < work.count):
             self._stop(child, work)
-        elif work.done == done:
+        elif begun is None or begun != work.done or begun != self._seen.get(child):
+            # It may not have been running at all. What it is at may be short, and a long one follow.
+            if begun is not None:
+                self._seen[child] = begun
+            self._held.start(child)
+        else:
             # It is in the middle of a long task, and sends its result at once, with all before it.
             self.forget(child)
 

@@ -51,8 +51,11 @@ class Outbox:
         self._since = now
         self._place.belongs(work)
 
-    def add(self, result: Any, now: float) -> None:
+    def add(self, result: Any) -> float:
         """Keep the next item's result, or send it.
+
+        Returns:
+            What the clock says, read when the parent could see it.
 
         Raises:
             BaseException: it cannot be pickled; then nothing has happened.
@@ -63,8 +66,7 @@ class Outbox:
         size = len(body)
         start = self._filled + SIZE.size
         if start + size > CAPACITY:
-            self._send_long(body, now)
-            return
+            return self._send_long(body)
         results = self._results
         SIZE.pack_into(results, self._filled, size)
         results[start : start + size] = body
@@ -73,13 +75,18 @@ class Outbox:
         self._words[FILLED] = self._first << HALF | end
         if atom and size <= ATOM_BYTES:
             self._values.append(result)
+        # Not before: the parent no longer looks for what it has seen to take long until here.
+        now = perf_counter()
         if now - self._since > KEEP_SECONDS:
             self.flush(now)
+        return now
 
-    def _send_long(self, body: bytes, now: float) -> None:
+    def _send_long(self, body: bytes) -> float:
+        now = perf_counter()
         self.flush(now)
         self._write(Kind.RESULT, self._work, self._first, now - self._since, body)
         self.skip(now)
+        return now
 
     def skip(self, now: float) -> None:
         """Note that the next item's outcome was sent; nothing may be kept."""
