@@ -166,7 +166,7 @@ class Work:
             # What has been run before is by itself already, and knows how often it was.
             return [self]
         return [
-            Work(self.function, [item], self.sink.sinks[self.first + index], joins=True)
+            Work(self.function, [item], self.sink.take(self.first + index), joins=True)
             for index, item in enumerate(self.items)
         ]
 
@@ -250,8 +250,13 @@ class Calls:
 
     to_deliver = True
 
-    def __init__(self, sinks: list[FutureSink]) -> None:
+    def __init__(self, sinks: list[Any]) -> None:
         self.sinks = sinks
+
+    def take(self, index: int) -> Any:
+        """Return the sink of a call, and keep nothing of it while the others go on."""
+        sink, self.sinks[index] = self.sinks[index], None
+        return sink
 
     def start(self) -> bool:
         return True
@@ -263,15 +268,17 @@ class Calls:
         return False
 
     def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
-        return self.sinks[index].outcome(0, ok, body)
+        let_know: Callable[[], None] = self.take(index).outcome(0, ok, body)
+        return let_know
 
     def outcomes(self, index: int, group: Group) -> Callable[[], None]:
-        sinks = self.sinks[index : index + group.count]
-        return sinks[0].outcomes_of([sink.future for sink in sinks], group)
+        sinks = [self.take(number) for number in range(index, index + group.count)]
+        let_know: Callable[[], None] = sinks[0].outcomes_of([sink.future for sink in sinks], group)
+        return let_know
 
     def fail(self, index: int, error: BaseException) -> None:
-        self.sinks[index].fail(0, error)
+        self.take(index).fail(0, error)
 
     def cancelled(self, work: Work) -> None:
-        for sink in self.sinks[work.first : work.first + work.count]:
-            sink.cancelled(work)
+        for index in range(work.first, work.first + work.count):
+            self.take(index).cancelled(work)
