@@ -280,11 +280,10 @@ class Dispatcher:
             if make is not None:
                 self._fail(piece, make)
                 continue
-            wanted = piece.error is not None or piece.sink.wait_again(partial(self.discard, piece))
+            if piece.error is None:
+                piece.sink.wait_again(partial(self.discard, piece))
             if cancelling:
                 self._cancel(piece)
-            elif not wanted:
-                self.discard(piece)
 
     def again(self, work: Work, seconds: float, error: BaseException) -> bool:
         """Run an item once more, unless everything ends or nobody wants it any more.

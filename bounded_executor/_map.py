@@ -121,8 +121,10 @@ class MapRun:
     def start(self) -> bool:
         return not self.finished
 
-    def wait_again(self, forget: Callable[[], object]) -> bool:
-        return not self.finished
+    def wait_again(self, forget: Callable[[], object]) -> None:
+        if self.finished:
+            # It was on its way when what waited was discarded.
+            forget()
 
     def full(self, work: Work) -> bool:
         if self._run_on or self._results.closed or work.first < self._fetched + self._workers:

@@ -28,16 +28,12 @@ class Sink(Protocol):
         """Return whether the work is still wanted; asked each time it is handed to a worker."""
         ...
 
-    def wait_again(self, forget: Callable[[], object]) -> bool:
+    def wait_again(self, forget: Callable[[], object]) -> None:
         """Undo :meth:`start`: the worker that was given the work has begun none of it.
 
         Args:
-            forget: takes it out of the queue.
-
-        Returns:
-            Whether it is still wanted.
+            forget: takes it out of the queue, also at once if nobody wants it any more.
         """
-        ...
 
     def full(self, work: Work) -> bool:
         """Return whether the work's results would be too much now. Takes no lock."""
@@ -212,10 +208,9 @@ class FutureSink:
             self._notified = not self.future.set_running_or_notify_cancel()
         return not self._notified
 
-    def wait_again(self, forget: Callable[[], object]) -> bool:
+    def wait_again(self, forget: Callable[[], object]) -> None:
         self._started = False
         self.future._wait_again(forget)
-        return True
 
     def full(self, work: Work) -> bool:
         return False
@@ -261,7 +256,7 @@ class Calls:
     def start(self) -> bool:
         return True
 
-    def wait_again(self, forget: Callable[[], object]) -> bool:
+    def wait_again(self, forget: Callable[[], object]) -> None:
         raise NotImplementedError("they wait each for itself")
 
     def full(self, work: Work) -> bool:

@@ -61,8 +61,8 @@ class MapSink:
     def full(self, work: Work) -> bool:
         return self.is_full
 
-    def wait_again(self, forget: object) -> bool:
-        return True
+    def wait_again(self, forget: object) -> None:
+        """A map is told nothing that it does not know."""
 
     def outcome(self, index: int, ok: bool, body: bytes) -> Callable[[], None]:
         return partial(self._end, index, "ok" if ok else "error")
