@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tasks
-from helpers import PATIENCE, Gate, wait_until
+from helpers import PATIENCE, Gate, assert_all_free, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, _batches
 
@@ -90,3 +90,12 @@ class Batch:
 def at(place: int, what: Any, count: int = 6) -> list[Any]:
     """Members of which only one does something."""
     return [what if number == place else None for number in range(count)]
+
+
+def assert_nothing_left(ex: BoundedProcessPoolExecutor) -> None:
+    """Every slot and byte has been given back, and each task counted once."""
+    assert_all_free(ex)
+    wait_until(lambda: ex.stats().unfinished == 0, "all slots free")
+    stats = ex.stats()
+    assert stats.submitted == stats.succeeded + stats.failed + stats.cancelled
+    assert stats.waiting == stats.held_bytes == 0

@@ -13,8 +13,8 @@ import bad_tasks
 import faults
 import pytest
 import tasks
-from batching import Batch, act, at
-from helpers import PATIENCE, Gate, assert_all_free, wait_until
+from batching import Batch, act, assert_nothing_left, at
+from helpers import PATIENCE, Gate, wait_until
 
 from bounded_executor import (
     BoundedProcessPoolExecutor,
@@ -97,7 +97,7 @@ def test_a_death_costs_one_task_wherever_it_stands(tmp_path: Path, way: str, kin
             assert batch.runs() == list(range(6))
             assert len(set(batch.pids())) == (1 if place == 5 else 2)
         assert ex.stats().failed == ex.stats().children_crashed == 6
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 @pytest.mark.parametrize("place", [0, 3, 5])
@@ -109,7 +109,7 @@ def test_only_the_one_that_died_is_run_again(tmp_path: Path, way: str, place: in
         assert list(outcomes(batch, way, at(place, again))) == [(number, None) for number in range(6)]
         assert sorted(batch.runs()) == sorted([*range(6), place])
         assert ex.stats().retried == 1
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 def test_what_a_batch_has_lost_keeps_count_of_its_tries(
@@ -134,7 +134,7 @@ def test_what_a_batch_has_lost_keeps_count_of_its_tries(
         with pytest.raises(TerminatedWorkerError, match="try 2 of 2"):
             futures[2].result(PATIENCE)
         assert tasks.marks(tries) == 2
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 @pytest.mark.parametrize("place", [0, 3, 5])
@@ -168,7 +168,7 @@ def test_the_death_of_the_supervisor_costs_the_one_that_had_begun(
                 assert "supervisor" in str(check(way, found, place, TerminatedWorkerError))
                 assert batch.runs() == list(range(6))
             assert ex.stats().supervisors_lost == lost + 1
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 # One runs too long for the time limit.
@@ -182,7 +182,7 @@ def test_the_time_limit_is_for_each_task(tmp_path: Path, way: str) -> None:
         assert "in happen" in error.stack
         assert sorted(batch.runs()) == list(range(6))
         assert ex.stats().timed_out == 1
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 def test_a_process_that_hangs_between_two_tasks_costs_none(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_process_that_hangs_between_two_tasks_costs_none(tmp_path: Path) -> No
                 assert [future.result(PATIENCE) for future in futures] == expected
                 assert sorted(batch.runs()) == list(range(6))
             assert ex.stats().failed == 0
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 # Errors and results of all kinds.
@@ -238,7 +238,7 @@ def test_an_odd_one_is_alone_in_it(tmp_path: Path, way: str, what: str) -> None:
                 if number != place or what != "is given what cannot be unpickled"
             ]
         assert len(set(batch.pids())) == 1
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 def test_all_kinds_in_one_batch(tmp_path: Path) -> None:
@@ -251,7 +251,42 @@ def test_all_kinds_in_one_batch(tmp_path: Path) -> None:
                 assert isinstance(error, expected), what
             else:
                 assert value == expected, what
-        assert_all_free(ex)
+        assert_nothing_left(ex)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", [1_000, 6_000, 16_000])
+def test_more_results_than_are_kept_outlive_their_process(tmp_path: Path, way: str, size: int) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        acts = [act(tasks.bytes_of, size + number) for number in range(20)]
+        batch = Batch(ex, tmp_path)
+        found = list(outcomes(batch, way, [*acts, act(faults.happen, faults.KILL), *acts]))
+        whole = [(bytes(size + number), None) for number in range(20)]
+        assert found[:20] == whole
+        assert isinstance(found[20][1], TerminatedWorkerError)
+        assert found[21:] == (whole if way == "submit" else [])
+        assert batch.runs() == list(range(41))
+        assert_nothing_left(ex)
+
+
+def test_arguments_that_fill_more_than_a_message(tmp_path: Path) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        acts = [act(len, bytes(5_000 * number)) for number in range(40)]
+        found = list(outcomes(Batch(ex, tmp_path), "submit", acts))
+        assert found == [(5_000 * number, None) for number in range(40)]
+        assert_nothing_left(ex)
+
+
+def test_a_process_that_has_grown_leaves_in_the_middle(tmp_path: Path) -> None:
+    with BoundedProcessPoolExecutor(1, max_memory_per_child=200 << 20) as ex:
+        batch = Batch(ex, tmp_path)
+        futures = batch.submit(at(2, act(tasks.leak, 250 << 20)))
+        values = [future.result(PATIENCE) for future in futures]
+        assert values == [0, 1, batch.pids()[0], 3, 4, 5]
+        assert batch.runs() == list(range(6))
+        assert [len(set(part)) for part in (batch.pids()[:3], batch.pids()[3:])] == [1, 1]
+        assert batch.pids()[2] != batch.pids()[3]
+        assert_nothing_left(ex)
 
 
 # Copies of the process.
@@ -267,8 +302,7 @@ def test_a_copy_of_the_process_answers_nothing(tmp_path: Path, way: str) -> None
             assert batch.runs() == list(range(6))
         check(way, outcomes(batch, way, at(3, act(tasks.fork_and_fail, "twice"))), 3, ValueError)
         assert batch.runs() == list(range(6))
-        assert ex.stats().submitted == ex.stats().succeeded + ex.stats().failed
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 def test_a_copy_that_goes_late_takes_no_results_along(tmp_path: Path) -> None:
@@ -282,4 +316,4 @@ def test_a_copy_that_goes_late_takes_no_results_along(tmp_path: Path) -> None:
         die = act(bad_tasks.release_a_copy_and_die, pipe, first[1])
         check("submit", outcomes(batch, "submit", at(3, die)), 3, TerminatedWorkerError)
         assert batch.runs() == list(range(6))
-        assert_all_free(ex)
+        assert_nothing_left(ex)

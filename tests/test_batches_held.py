@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 import tasks
-from batching import Batch, act, at
-from helpers import PATIENCE, Gate, assert_all_free, run_script, wait_until
+from batching import Batch, act, assert_nothing_left, at
+from helpers import PATIENCE, Gate, run_script, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError
+from bounded_executor._work import FutureSink
 
 
 class Held:
@@ -89,7 +90,7 @@ def test_a_long_task_holds_nothing_up(tmp_path: Path, how: str, place: int) -> N
         assert batch.runs() == left
         assert ex.stats().cancelled == len(cancelled)
         assert len(set(batch.pids())) == 1
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -116,7 +117,7 @@ def test_what_stands_behind_a_long_task_is_run_by_others(tmp_path: Path, how: st
         assert len(set(batch.pids()[:3])) == 1
         assert len(set(batch.pids()[3:])) == 1
         assert [future.result(PATIENCE) for future in blocked] == [-1, -1]
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 @pytest.mark.parametrize("left", [7, 9])
@@ -149,7 +150,7 @@ def test_what_was_taken_back_does_not_count(tmp_path: Path, how: str, left: int)
         counts = batch.counts()
         assert max(counts.values()) == limit
         assert counts[batch.pids()[0]] == limit
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 @pytest.mark.parametrize("chunksize", [None, 6])
@@ -168,7 +169,7 @@ def test_a_map_yields_what_comes_before_a_long_item(
         assert batch.runs() == list(range(6))
         # One of a given length stays together.
         assert len(set(batch.pids())) == 1
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 @pytest.mark.parametrize("chunksize", [None, 12])
@@ -289,8 +290,84 @@ def test_leaving_a_map_in_the_middle_of_a_batch(tmp_path: Path, way: str, chunks
         if chunksize is None:
             wait_until(lambda: ex.stats().unfinished == 1, "only the held one is left")
         gate.open()
-        assert_all_free(ex)
+        assert_nothing_left(ex)
         assert batch.runs() == list(range(3 if chunksize is None else 6))
+
+
+def test_after_shutdown_what_stands_behind_a_long_task_is_run_by_others(tmp_path: Path) -> None:
+    """Though they were sent home, for want of work."""
+    with BoundedProcessPoolExecutor(2) as ex, Gate(tmp_path) as held, Gate(tmp_path) as other:
+        batch = Batch(ex, tmp_path)
+        log = batch.log_for(12)
+        with Gate(tmp_path) as first:
+            blocked = [ex.submit(tasks.hold_member, log, -1, gate) for gate in (first, other)]
+            first.wait_started(1)
+            other.wait_started(1)
+            calls = at(0, held.hold, 12)
+            futures = [ex.submit(tasks.member, log, number, call) for number, call in enumerate(calls)]
+            ex.shutdown(wait=False)
+        held.wait_started(1)
+        other.open()
+        assert [future.result(PATIENCE) for future in futures[1:]] == list(range(1, 12))
+        assert futures[0].running()
+        held.open()
+        assert futures[0].result(PATIENCE) is None
+        assert [future.result(PATIENCE) for future in blocked] == [-1, -1]
+        ex.shutdown()
+        assert batch.runs() == list(range(12))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_shutdown_at_the_moment_at_which_tasks_are_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    wait_again = FutureSink.wait_again
+
+    def interrupted(*args: Any) -> None:
+        if moment == "after":
+            wait_again(*args)
+        thread = threading.Thread(target=ex.shutdown, args=(False,), kwargs={"cancel_futures": True})
+        thread.start()
+        thread.join(PATIENCE)
+        if moment == "before":
+            wait_again(*args)
+
+    monkeypatch.setattr(FutureSink, "wait_again", interrupted)
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        futures = Batch(ex, tmp_path).submit(at(2, gate.hold))
+        for future in futures[3:]:
+            with pytest.raises(CancelledError):
+                future.result(PATIENCE)
+        assert ex.stats().unfinished == 1
+        gate.open()
+        assert [future.result(PATIENCE) for future in futures[:3]] == [0, 1, None]
+        ex.shutdown()
+        stats = ex.stats()
+        assert stats.unfinished == stats.waiting == stats.held_bytes == 0
+        assert stats.cancelled == 3
+
+
+def test_a_future_that_is_cancelled_while_it_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_again = FutureSink.wait_again
+    cancelled = []
+
+    def and_cancel(sink: FutureSink, *args: Any) -> None:
+        wait_again(sink, *args)
+        cancelled.append(sink.future.cancel())
+
+    monkeypatch.setattr(FutureSink, "wait_again", and_cancel)
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        futures = batch.submit(at(2, gate.hold))
+        wait_until(lambda: ex.stats().unfinished == 1, "slots of cancelled calls are free at once")
+        assert cancelled == [True] * 3
+        assert all(future.cancelled() for future in futures[3:])
+        gate.open()
+        assert [future.result(PATIENCE) for future in futures[:3]] == [0, 1, None]
+        assert batch.runs() == [0, 1, 2]
+        assert_nothing_left(ex)
 
 
 # The bound.
@@ -322,7 +399,7 @@ def test_the_bound_is_exact(size: int, mapped: bool) -> None:
         if not mapped:
             assert peak >= min(size, 2)
         assert found == list(range(0, 2_000, 2))
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 # Recycling.
@@ -342,7 +419,7 @@ def test_no_process_runs_more_than_its_limit(way: Any, limit: int) -> None:
         runs = Counter(process for _, process in found)
         assert max(runs.values()) <= limit
         assert ex.stats().children_crashed == 0
-        assert_all_free(ex)
+        assert_nothing_left(ex)
 
 
 # All that can be called.
@@ -439,7 +516,7 @@ def test_callbacks_of_a_batch_run_once_each(tmp_path: Path, caplog: pytest.LogCa
         wait_until(lambda: ex.stats().undelivered == 0)
         assert called == list(range(6))
         assert submitted[0].result(PATIENCE) == 42
-        assert_all_free(ex)
+        assert_nothing_left(ex)
     assert "a done-callback raised" in caplog.text
 
 
