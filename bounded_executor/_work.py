@@ -180,7 +180,7 @@ class BoundedFuture(Future[Any]):
             forget()
         return cancelled
 
-    def _wait_again(self, forget: Callable[[], object]) -> None:
+    def _wait_again(self, forget: Callable[[], object] | None) -> None:
         """Be cancellable once more: the worker that was given the call has not begun it."""
         self._forget = forget
         with self._condition:
@@ -229,7 +229,8 @@ class FutureSink:
         self._delivery.put_error(self.future, error)
 
     def cancelled(self, work: Work) -> None:
-        self.future._forget = None
+        # One that was taken back may be found in the queue before `wait_again` has come to it.
+        self.future._wait_again(None)
         if self._notified:
             return
         self._notified = True
