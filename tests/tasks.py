@@ -416,6 +416,12 @@ def stop_once() -> str:
     return "continued"
 
 
+def fork_in_c_and_return(value: Any) -> Any:
+    """Return in the process, and in a copy of which Python has not heard."""
+    ctypes.CDLL(None).fork()
+    return value
+
+
 def fork_and_fail_in_the_copy(value: Any) -> Any:
     """Return in the process, and raise in a copy of it that has ended by then."""
     pid = os.fork()

@@ -296,7 +296,7 @@ def test_a_process_that_has_grown_leaves_in_the_middle(tmp_path: Path) -> None:
 def test_a_copy_of_the_process_answers_nothing(tmp_path: Path, way: str) -> None:
     with BoundedProcessPoolExecutor(1) as ex:
         batch = Batch(ex, tmp_path)
-        for do in (tasks.fork_and_return, tasks.fork_and_fail_in_the_copy):
+        for do in (tasks.fork_and_return, tasks.fork_in_c_and_return, tasks.fork_and_fail_in_the_copy):
             acts = [act(do, number) if number % 2 else None for number in range(6)]
             assert list(outcomes(batch, way, acts)) == [(number, None) for number in range(6)]
             assert batch.runs() == list(range(6))
