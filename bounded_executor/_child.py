@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 from . import _main_module, _memory, _pickling, _process, _report
 from ._board import INDEX, REFUSE, STOP, Place
 from ._limits import Limits
+from ._original import Original
 from ._outbox import Outbox
 from ._wire import Kind, Order, read_frame, write_frame
 
@@ -86,10 +87,7 @@ class _Runner:
         self._sock = sock
         self._plan = plan
         self._recording = recording
-        self._pid = os.getpid()
-        self._is_copy = False
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._note_copy)
+        self._original = Original().mark
         self._left = plan.order.limit or sys.maxsize
         self._place = Place(plan.board, plan.order.place)
         self._outbox = Outbox(self._place, self._write)
@@ -99,9 +97,6 @@ class _Runner:
         # New ones stand behind the old ones. Comparing names would touch, and so copy, their pages.
         self._modules = len(sys.modules) if plan.config.share_imports else -1
 
-    def _note_copy(self) -> None:
-        self._is_copy = True
-
     def run(self) -> None:
         if not self._initialize():
             return
@@ -110,7 +105,7 @@ class _Runner:
             self._write(Kind.UNFIT, body=unfit.encode())
         if self._recording is not None:
             self._recording.stop()
-        self._write(Kind.READY, self._pid, _memory.resident() if self._plan.config.measure_memory else 0)
+        self._write(Kind.READY, os.getpid(), _memory.resident() if self._plan.config.measure_memory else 0)
         while self._left > 0:
             frame = read_frame(self._sock)
             if frame is None:
@@ -145,6 +140,7 @@ class _Runner:
         limits = self._limits if self._limits.any else None
         keeps = self._keeps and len(items) > 1
         loads = pickle.loads
+        original = self._original
         fn: Any = None
         now = perf_counter()
         outbox.begin(work, now)
@@ -171,8 +167,8 @@ class _Runner:
                 finally:
                     if limits is not None:
                         limits.leave()
-                if self._is_copy:
-                    self._end_copy()
+                if not original[0]:
+                    _end_copy()
                 if keeps:
                     now = outbox.add(result)
                 else:
@@ -180,8 +176,8 @@ class _Runner:
                     pickled = _pickling.dump(result)[0]
                 del result
             except BaseException as error:
-                if self._is_copy:
-                    self._end_copy()
+                if not original[0]:
+                    _end_copy()
                 outbox.flush(now)
                 self._fail(work, index, began, error)
                 now = perf_counter()
@@ -197,11 +193,6 @@ class _Runner:
                 break
         self._tell_modules()
         outbox.flush(now)
-
-    def _end_copy(self) -> NoReturn:
-        # The task forked and returned in the copy too. Only the original may answer, or the next task
-        # would get this one's result.
-        os._exit(0)
 
     def _load(self, dumped: bytes, named: bool) -> Any:
         known, fn = self._function
@@ -252,15 +243,18 @@ class _Runner:
         body: bytes = b"",
         count: int = 1,
     ) -> None:
-        if os.getpid() != self._pid:
-            # A copy that was made behind Python's back.
-            self._end_copy()
         try:
             write_frame(self._sock, kind, ident, index, seconds, body, count)
         except OSError:
             # The parent is gone, or the task has closed our socket: there is nobody to answer.
             sys.stderr.flush()
             os._exit(signal.SIGPIPE)
+
+
+def _end_copy() -> NoReturn:
+    # The task forked, and returned, raised or exited in the copy too. Only the original may answer, or the
+    # next task would get this one's result.
+    os._exit(0)
 
 
 def _call(item: bytes) -> Any:
