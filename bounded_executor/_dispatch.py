@@ -234,15 +234,16 @@ class Dispatcher:
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcome(work.first + index, ok, body))
 
-    def outcomes(self, work: Work, group: Group, seconds: float) -> None:
-        """Note that the next items of ``work`` have ended in results, in so many seconds together.
+    def outcomes(self, work: Work, group: Group, seconds: float | None) -> None:
+        """Note that the next items of ``work`` have ended in results, in so many seconds if that is known.
 
         :meth:`deliver` is to follow.
         """
         first = work.done
         work.done += group.count
         self.succeeded += group.count
-        work.function.learn(seconds, group.size, group.count)
+        if seconds is not None:
+            work.function.learn(seconds, group.size, group.count)
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcomes(work.first + first, group))
@@ -268,6 +269,8 @@ class Dispatcher:
         if start >= work.count:
             return
         rest = work.rest(start) if start else work
+        # The worker may still say that it did not begin this, when it has been given it once more.
+        rest.number_anew()
         pieces = rest.apart()
         with self._lock:
             make = self._phase.error

@@ -95,7 +95,7 @@ class HoldUp:
             return
         group = Group.of_each(data, work.done - first)
         if group is not None:
-            self._dispatcher.outcomes(work, group, 0.0)
+            self._dispatcher.outcomes(work, group, None)
             self._heard(child)
 
     def _fetch(self, child: Child) -> None:

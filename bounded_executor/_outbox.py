@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from . import _pickling

@@ -127,6 +127,10 @@ class Work:
         message = (self.function.body, self.function.named, self.items)
         return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
 
+    def number_anew(self) -> None:
+        """Have nothing match it that is said of it as it was numbered before."""
+        self.ident = next(_ids)
+
     def rest(self, start: int) -> Work:
         """Return the items from ``start`` on as work of their own, and keep those before."""
         rest = Work(self.function, self.items[start:], self.sink, self.first + start, joins=self.joins)

@@ -32,14 +32,14 @@ class Batch:
         self._logs: list[str] = []
 
     def submit(self, acts: list[Any]) -> list[Future[Any]]:
-        return self._behind_a_gate(
+        return self.behind_a_gate(
             lambda: [self.ex.submit(tasks.member, self.log, number, act) for number, act in enumerate(acts)],
             len(acts),
         )
 
     def map(self, acts: list[Any], **options: Any) -> Iterator[Any]:
         logs = itertools.repeat(self.log_for(len(acts)))
-        return self._behind_a_gate(
+        return self.behind_a_gate(
             lambda: self.ex.map(tasks.member, logs, itertools.count(), acts, **options), len(acts), new=False
         )
 
@@ -56,7 +56,8 @@ class Batch:
         seconds = self.ex._core.functions.for_map(tasks.member).seconds
         return seconds is not None and 2 * count * seconds < _batches.BATCH_SECONDS
 
-    def _behind_a_gate(self, call: Callable[[], Any], count: int, new: bool = True) -> Any:
+    def behind_a_gate(self, call: Callable[[], Any], count: int, new: bool = True) -> Any:
+        """Return what ``call`` does, which has been done before the worker is let go."""
         if new:
             self.log_for(count)
         with Gate(self._folder) as gate:

@@ -362,3 +362,27 @@ def test_a_future_that_is_cancelled_while_it_is_taken_back(
         assert [future.result(PATIENCE) for future in futures[:3]] == [0, 1, None]
         assert batch.runs() == [0, 1, 2]
         assert_nothing_left(ex)
+
+
+def test_what_was_given_ahead_and_taken_back_is_run_once(tmp_path: Path) -> None:
+    """The process refuses it when it comes to it, at a time when it may have been given it once more."""
+    with BoundedProcessPoolExecutor(1) as ex:
+        batch = Batch(ex, tmp_path)
+        # Another function, so that the two do not travel together.
+        log = str(tmp_path / "log")
+        for _ in range(20):
+            ex.submit(tasks.note, log, "before").result(PATIENCE)
+        with Gate(tmp_path) as gate:
+            first, second = batch.behind_a_gate(
+                lambda: [
+                    ex.submit(tasks.member, batch.log, 0, act(gate.hold)),
+                    ex.submit(tasks.note, log, "once"),
+                ],
+                2,
+            )
+            gate.wait_started(1)
+            wait_until(lambda: ex.stats().waiting == 1 and not second.running(), "it was taken back")
+        assert first.result(PATIENCE) is None
+        assert second.result(PATIENCE) == "once"
+        assert tasks.notes(log).count("once") == 1
+        assert_nothing_left(ex)
