@@ -24,7 +24,8 @@ from ._board import INDEX, REFUSE, STOP, Place
 from ._limits import Limits
 from ._original import Original
 from ._outbox import Outbox
-from ._wire import Kind, Order, read_frame, write_frame
+from ._parts import Parts, load, load_item
+from ._wire import Body, Frame, Kind, Order, read_frame, write_frame
 
 __all__ = ["main"]
 
@@ -113,7 +114,7 @@ class _Runner:
             if self._recording is not None:
                 self._recording = None
                 self._write(Kind.BEGUN)
-            self._work(frame.ident, frame.index, frame.body)
+            self._work(frame)
             # Nothing of a task stays while the next one is waited for.
             del frame
 
@@ -131,15 +132,17 @@ class _Runner:
             return False
         return True
 
-    def _work(self, work: int, turn: int, body: bytes | bytearray) -> None:
+    def _work(self, frame: Frame) -> None:
         """Run the items of a piece of work, until the limit is reached or the parent says stop."""
-        dumped, named, items = pickle.loads(body)
-        del body
+        work, turn = frame.ident, frame.index
+        in_parts = frame.kind == Kind.RUN_PARTS
+        dumped, named, items = load(Parts.of_body(frame.body) if in_parts else frame.body)
+        loads = load_item if in_parts else pickle.loads
+        frame.body = b""
         words = self._place.words
         outbox = self._outbox
         limits = self._limits if self._limits.any else None
         keeps = self._keeps and len(items) > 1
-        loads = pickle.loads
         original = self._original
         fn: Any = None
         now = perf_counter()
@@ -163,7 +166,7 @@ class _Runner:
                     if fn is None and dumped is not None:
                         # Unpickling may run user code, and whatever that does is this item's matter.
                         fn = self._load(dumped, named)
-                    result = _call(item) if fn is None else fn(*loads(item))
+                    result = _call(*loads(item)) if fn is None else fn(*loads(item))
                 finally:
                     if limits is not None:
                         limits.leave()
@@ -173,7 +176,7 @@ class _Runner:
                     now = outbox.add(result)
                 else:
                     now = perf_counter()
-                    pickled = _pickling.dump(result)[0]
+                    pickled = _pickling.dump_parts(result)
                 del result
             except BaseException as error:
                 if not original[0]:
@@ -186,7 +189,9 @@ class _Runner:
                 if keeps:
                     self._left -= 1
                 else:
-                    self._report(Kind.RESULT, work, index, now - began, pickled)
+                    self._count_task()
+                    outbox.send(work, index, now - began, pickled)
+                    del pickled
                     now = perf_counter()
             if self._left <= 0:
                 # The parent takes back what is left of it.
@@ -206,17 +211,11 @@ class _Runner:
         self._limits.explain(error)
         body = _pickling.dump_error(error)
         error.__traceback__ = None
-        self._report(Kind.ERROR, work, index, perf_counter() - began, body, error)
+        self._count_task(error)
+        self._write(Kind.ERROR, work, index, perf_counter() - began, body)
 
-    def _report(
-        self,
-        kind: int,
-        work: int,
-        index: int,
-        seconds: float,
-        body: bytes,
-        error: BaseException | None = None,
-    ) -> None:
+    def _count_task(self, error: BaseException | None = None) -> None:
+        """Say what is to be said before the outcome of a task."""
         self._left -= 1
         self._tell_modules()
         peak = self._limits.peak()
@@ -225,7 +224,6 @@ class _Runner:
         if self._limits.spent(error):
             self._left = 0
             self._write(Kind.LEAVING)
-        self._write(kind, work, index, seconds, body)
 
     def _tell_modules(self) -> None:
         if self._modules != -1 and len(sys.modules) != self._modules:
@@ -240,7 +238,7 @@ class _Runner:
         ident: int = 0,
         index: int = 0,
         seconds: float = 0.0,
-        body: bytes = b"",
+        body: Body = b"",
         count: int = 1,
     ) -> None:
         try:
@@ -257,6 +255,5 @@ def _end_copy() -> NoReturn:
     os._exit(0)
 
 
-def _call(item: bytes) -> Any:
-    fn, args, kwargs = pickle.loads(item)
+def _call(fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return fn(*args, **kwargs)

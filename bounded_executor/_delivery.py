@@ -7,7 +7,6 @@ a lock can hold a slot back. It runs user code and therefore holds no lock while
 from __future__ import annotations
 
 import logging
-import pickle
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -19,6 +18,7 @@ from typing import Any
 from . import _pickling
 from ._ledger import Ledger
 from ._outcomes import Group
+from ._parts import Parts, Pickled, load
 
 __all__ = [
     "Delivery",
@@ -42,10 +42,11 @@ def delivering() -> bool:
     return getattr(_local, "delivering", False)
 
 
-def load_outcome(ok: bool, body: bytes | bytearray) -> Any:
+def load_outcome(ok: bool, body: Pickled) -> Any:
     """Return the result of a task, or raise its error."""
     if ok:
-        return pickle.loads(body)
+        return load(body)
+    assert not isinstance(body, Parts)
     error = _pickling.load_error(body)
     try:
         raise error
@@ -96,7 +97,7 @@ class Delivery:
             self.stop()
             raise
 
-    def put(self, future: Future[Any], ok: bool, body: bytes | bytearray) -> None:
+    def put(self, future: Future[Any], ok: bool, body: Pickled) -> None:
         """Hand over an outcome as it came from the child."""
         self._queue.put(partial(self._deliver, future, ok, body))
 
@@ -144,7 +145,7 @@ class Delivery:
             if ok is None:
                 error = body
             elif ok:
-                result = pickle.loads(body)
+                result = load(body)
             else:
                 error = _pickling.load_error(body)
         except BaseException as exc:

@@ -41,6 +41,7 @@ from ._delivery import Delivery
 from ._ledger import Ledger
 from ._outcomes import Group
 from ._parked import Parked
+from ._parts import Pickled
 from ._phase import ErrorFactory, Phase
 from ._resting import Resting
 from ._work import Sink, Work
@@ -218,7 +219,7 @@ class Dispatcher:
             return None
         return work
 
-    def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: bytes | bytearray) -> None:
+    def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: Pickled) -> None:
         """Note that the next item of ``work`` has ended in a result or the task's own error.
 
         :meth:`deliver` is to follow.

@@ -10,6 +10,7 @@ from typing import Any
 from weakref import ReferenceType, ref
 
 from . import _pickling
+from ._parts import Parts
 
 __all__ = ["Function", "Functions"]
 
@@ -62,7 +63,7 @@ class Functions:
 
     def call(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Function, bytes]:
+    ) -> tuple[Function, bytes | Parts]:
         """Return what is known of ``fn``, and the pickle of what a task of it needs besides."""
         if not kwargs:
             function = self._find(fn)
@@ -80,7 +81,7 @@ class Functions:
         """Return what is known of a function that is pickled once for many tasks."""
         function = self._find(fn)
         if function is None:
-            function = Function(_pickling.name_of(fn), _pickling.dump_call(fn, fn))
+            function = Function(_pickling.name_of(fn), _pickling.dump_function(fn))
         return function
 
     def _find(self, fn: Callable[..., Any]) -> Function | None:

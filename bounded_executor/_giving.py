@@ -16,6 +16,7 @@ from ._governor import Governor
 from ._holdup import HoldUp
 from ._lateness import Lateness
 from ._loop import Loop
+from ._parts import Parts
 from ._roster import Child, Roster
 from ._stall import StallWatch
 from ._starting import Starter
@@ -158,7 +159,11 @@ class Giver:
         self._send(child, work)
 
     def _send(self, child: Child, work: Work) -> None:
-        child.channel.send(Kind.RUN, work.ident, child.turn, body=work.message())
+        message = work.message()
+        if isinstance(message, Parts):
+            child.channel.send(Kind.RUN_PARTS, work.ident, child.turn, body=message.body())
+        else:
+            child.channel.send(Kind.RUN, work.ident, child.turn, body=message)
         self._loop.watch(child.channel, child)
 
     def retire(self, child: Child) -> None:

@@ -31,6 +31,7 @@ from ._delivery import load_outcome
 from ._dispatch import Dispatcher
 from ._function import Function, Functions
 from ._outcomes import Group
+from ._parts import Parts, Pickled
 from ._phase import shutdown_error
 from ._results import Results
 from ._work import Work
@@ -102,7 +103,7 @@ class MapRun:
         # Of what was fetched together and is not yielded yet: results, or what returns them.
         self.values: deque[Any] = deque()
         self._loaders: deque[Callable[[], Any]] = deque()
-        self._pending: list[bytes] = []  # the last that were pulled, and are not submitted yet
+        self._pending: list[bytes | Parts] = []  # the last that were pulled, and are not submitted yet
         self._pending_first = 0
         self._results = Results(dispatcher.ledger, unordered)
         self._run_on = False
@@ -131,7 +132,7 @@ class MapRun:
             return False
         return self._dispatcher.ledger.room() == 0
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
         self._results.put(index, partial(load_outcome, ok, body), len(body), quietly=True)
         return self._results.ring
 
@@ -378,7 +379,7 @@ class MapRun:
         self._futures.pop(index, None)
         self._results.put(index, future.result)
 
-    def _acquire(self, bodies: list[bytes], block: bool) -> int:
+    def _acquire(self, bodies: list[bytes | Parts], block: bool) -> int:
         ledger = self._dispatcher.ledger
         sizes = list(map(len, bodies))
         force = block and not ledger.free(sizes[0]) and must_not_block(_caller()) is not None

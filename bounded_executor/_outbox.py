@@ -15,6 +15,7 @@ from typing import Any
 from . import _pickling
 from ._board import CAPACITY, FILLED, HALF, Place
 from ._outcomes import ATOMS, SIZE
+from ._parts import Parts
 from ._wire import Kind
 
 __all__ = ["Outbox"]
@@ -63,10 +64,10 @@ class Outbox:
         """
         # Once for each task, and for the shortest ones half of what they cost: hence no calls.
         atom = type(result) in ATOMS
-        body = pickle.dumps(result, pickle.HIGHEST_PROTOCOL) if atom else _pickling.dump(result)[0]
+        body = pickle.dumps(result, pickle.HIGHEST_PROTOCOL) if atom else _pickling.dump_parts(result)
         size = len(body)
         start = self._filled + SIZE.size
-        if start + size > CAPACITY:
+        if start + size > CAPACITY or isinstance(body, Parts):
             return self._send_long(body)
         results = self._results
         SIZE.pack_into(results, self._filled, size)
@@ -82,12 +83,19 @@ class Outbox:
             self.flush(now)
         return now
 
-    def _send_long(self, body: bytes) -> float:
+    def _send_long(self, body: bytes | Parts) -> float:
         now = perf_counter()
         self.flush(now)
-        self._write(Kind.RESULT, self._work, self._first, now - self._since, body)
+        self.send(self._work, self._first, now - self._since, body)
         self.skip(now)
         return now
+
+    def send(self, work: int, index: int, seconds: float, body: bytes | Parts) -> None:
+        """Send a single result."""
+        if isinstance(body, Parts):
+            self._write(Kind.RESULT_PARTS, work, index, seconds, body.body())
+        else:
+            self._write(Kind.RESULT, work, index, seconds, body)
 
     def skip(self, now: float) -> None:
         """Note that the next item's outcome was sent; nothing may be kept."""

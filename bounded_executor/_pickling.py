@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from ._outcomes import ATOMS
+from ._parts import Parts, Picker
 
 __all__ = [
     "can_import",
@@ -32,7 +33,9 @@ __all__ = [
     "dump_args",
     "dump_call",
     "dump_error",
+    "dump_function",
     "dump_inherited",
+    "dump_parts",
     "is_remote",
     "load_error",
     "name_of",
@@ -96,30 +99,57 @@ def _search(name: str) -> bool:
         return True
 
 
-def dump(obj: Any) -> tuple[bytes, bool]:
-    """Return the pickle of ``obj``, and whether something in it travels by value."""
+def dump(obj: Any, pick: Picker | None = None) -> tuple[bytes, bool]:
+    """Return the pickle of ``obj``, and whether something in it travels by value.
+
+    Args:
+        obj: any object.
+        pick: takes the large buffers, which the pickle then lacks.
+    """
     if type(obj) in ATOMS:
         return pickle.dumps(obj, pickle.HIGHEST_PROTOCOL), False
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, pickle.HIGHEST_PROTOCOL).dump(obj)
+        _Pickler(buffer, pickle.HIGHEST_PROTOCOL, buffer_callback=pick).dump(obj)
     except (_ByValue, pickle.PicklingError, AttributeError, TypeError):
-        return cloudpickle.dumps(obj), True
+        if pick is not None:
+            pick.buffers.clear()
+        return cloudpickle.dumps(obj, buffer_callback=pick), True
     return buffer.getvalue(), False
 
 
-def dump_args(args: tuple[Any, ...]) -> bytes:
-    """Return the pickle of the arguments of a call."""
+def dump_parts(obj: Any) -> bytes | Parts:
+    """Return the pickle of ``obj``, with its large buffers beside it, which are the object's own."""
+    pick = Picker()
+    pickled = dump(obj, pick)[0]
+    return Parts(pickled, pick.buffers) if pick.buffers else pickled
+
+
+def dump_args(args: tuple[Any, ...]) -> bytes | Parts:
+    """Return the pickle of the arguments of a call, with a copy of their large buffers beside it."""
     # For the shortest tasks this is what most of their time goes into, hence the names.
-    return _dumps(args, _PROTOCOL) if _all_atoms(map(type, args)) else dump(args)[0]
+    if _all_atoms(map(type, args)):
+        return _dumps(args, _PROTOCOL)
+    pickled = dump_parts(args)
+    # What the caller changes after the call must not change the task.
+    return pickled.copy() if isinstance(pickled, Parts) else pickled
 
 
-def dump_call(fn: Callable[..., Any], obj: Any) -> bytes:
-    """Return the pickle of ``obj``, a call of ``fn`` or ``fn`` itself; warn once if it is heavy."""
-    body, by_value = dump(obj)
-    if by_value and len(body) > HEAVY_BYTES:
+def dump_call(fn: Callable[..., Any], obj: Any) -> bytes | Parts:
+    """Return the pickle of a call of ``fn``, as :func:`dump_args` does; warn once if it is heavy."""
+    pick = Picker()
+    pickled, by_value = dump(obj, pick)
+    if by_value and len(pickled) > HEAVY_BYTES:
         _warn_heavy(fn)
-    return body
+    return Parts(pickled, pick.buffers).copy() if pick.buffers else pickled
+
+
+def dump_function(fn: Callable[..., Any]) -> bytes:
+    """Return the pickle of ``fn`` itself; warn once if it is heavy."""
+    pickled, by_value = dump(fn)
+    if by_value and len(pickled) > HEAVY_BYTES:
+        _warn_heavy(fn)
+    return pickled
 
 
 def name_of(fn: Callable[..., Any]) -> str:

@@ -17,7 +17,7 @@ import os
 import socket
 import struct
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["MAX_FDS", "Channel", "Frame", "Kind", "Order", "read_frame", "write_frame"]
 
@@ -35,14 +35,20 @@ _LATER = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANY
 _TURN = 1 << 22
 
 
+# In one piece, or in several that are not worth a copy to make one of them.
+Body = bytes | bytearray | list[Any]
+
+
 class Kind:
     """What a frame is about; ``ident``, ``index`` and ``count`` mean what the comment says."""
 
     # parent -> child
-    RUN = 1  # ident: work, index: its number among all that this child was given; body: see _work.Work
+    RUN = 1  # ident: work, index: its number among all that this child was given; body: see Work.message
+    RUN_PARTS = 2  # the same; body: the message in parts, see _parts
     # child -> parent
     READY = 10  # ident: pid, index: bytes resident; the initializer is through
     RESULT = 11  # ident: work, index: item; body: pickle of the result
+    RESULT_PARTS = 22  # the same; body: the pickle in parts
     ERROR = 12  # ident: work, index: item; body: pickle of what _pickling.dump_error returns
     TOGETHER = 19  # ident: work, index: first item, count: items; body: one pickle of all results
     EACH = 21  # the same; body: the results one by one, see _outbox
@@ -142,16 +148,20 @@ def write_frame(
     ident: int = 0,
     index: int = 0,
     seconds: float = 0.0,
-    body: bytes | bytearray = b"",
+    body: Body = b"",
     count: int = 1,
 ) -> None:
     """Write one frame, waiting until the kernel has taken all of it."""
-    header = _HEADER.pack(len(body), kind, ident, index, count, seconds)
-    if len(body) < _LONG:
-        sock.sendall(header + body)
-    else:
-        sock.sendall(header)
-        sock.sendall(body)
+    for piece in _pieces(body, kind, ident, index, count, seconds):
+        sock.sendall(piece)
+
+
+def _pieces(body: Body, *numbers: float) -> list[Any]:
+    """Return what is written for one frame; short things together, long ones as they are."""
+    pieces = body if isinstance(body, list) else [body]
+    length = sum(map(len, pieces))
+    header = _HEADER.pack(length, *numbers)
+    return [header + b"".join(pieces)] if length < _LONG else [header, *pieces]
 
 
 class Channel:
@@ -181,19 +191,16 @@ class Channel:
         kind: int,
         ident: int = 0,
         index: int = 0,
-        body: bytes | bytearray = b"",
+        body: Body = b"",
         fds: list[int] | None = None,
     ) -> None:
         """Queue one frame and write as much of it as the socket takes now.
 
         The channel owns ``fds`` from here on, and closes them once they are on their way.
         """
-        header = _HEADER.pack(len(body), kind, ident, index, 1, 0.0)
-        if len(body) < _LONG:
-            self._out.append((memoryview(header + body), fds or []))
-        else:
-            self._out.append((memoryview(header), fds or []))
-            self._out.append((memoryview(body), []))
+        for piece in _pieces(body, kind, ident, index, 1, 0.0):
+            self._out.append((memoryview(piece), fds or []))
+            fds = None
         self.flush()
 
     def flush(self) -> None:

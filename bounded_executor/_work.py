@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 from ._delivery import Delivery, cancel, must_run_no_callbacks
 from ._function import Function
 from ._outcomes import Group
+from ._parts import Parts, Pickled, together
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
 
@@ -39,7 +39,7 @@ class Sink(Protocol):
         """Return whether the work's results would be too much now. Takes no lock."""
         ...
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
         """Take the outcome of one item, still pickled; returns what lets those know that wait for it."""
         ...
 
@@ -87,7 +87,13 @@ class Work:
     )
 
     def __init__(
-        self, function: Function, items: list[bytes], sink: Sink, first: int = 0, *, joins: bool = False
+        self,
+        function: Function,
+        items: list[bytes | Parts],
+        sink: Sink,
+        first: int = 0,
+        *,
+        joins: bool = False,
     ) -> None:
         self.ident = next(_ids)
         self.function = function
@@ -122,10 +128,9 @@ class Work:
         """Bytes that all of it weighs."""
         return sum(map(len, self.items))
 
-    def message(self) -> bytes:
+    def message(self) -> bytes | Parts:
         """Return what a child is sent; unpickling it runs no code of the user's."""
-        message = (self.function.body, self.function.named, self.items)
-        return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+        return together((self.function.body, self.function.named), self.items)
 
     def number_anew(self) -> None:
         """Have nothing match it that is said of it as it was numbered before."""
@@ -219,7 +224,7 @@ class FutureSink:
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
         return partial(self._delivery.put, self.future, ok, body)
 
     def outcomes(self, index: int, group: Group) -> Callable[[], None]:
@@ -267,7 +272,7 @@ class Calls:
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, body: bytes | bytearray) -> Callable[[], None]:
+    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
         let_know: Callable[[], None] = self.take(index).outcome(0, ok, body)
         return let_know
 

@@ -27,6 +27,7 @@ from ._lateness import Lateness
 from ._loop import Loop
 from ._outcomes import Group
 from ._params import Settings
+from ._parts import Parts, Pickled
 from ._phase import broken
 from ._pidfds import await_ends
 from ._roster import Child, Roster
@@ -211,11 +212,13 @@ class Workers:
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
         work = child.work
-        if frame.kind in (Kind.RESULT, Kind.ERROR):
+        if frame.kind in (Kind.RESULT, Kind.RESULT_PARTS, Kind.ERROR):
             # What was fetched from the board may still be sent.
             if work is not None and work.ident == frame.ident and work.done == frame.index:
-                ok = frame.kind == Kind.RESULT
-                self._dispatcher.outcome(work, frame.index, ok, frame.seconds, frame.body)
+                body: Pickled = frame.body
+                if frame.kind == Kind.RESULT_PARTS:
+                    body = Parts.of_body(frame.body)
+                self._dispatcher.outcome(work, frame.index, frame.kind != Kind.ERROR, frame.seconds, body)
                 self._heard_of(child)
         elif frame.kind in (Kind.TOGETHER, Kind.EACH):
             if work is not None and work.ident == frame.ident and work.done < frame.index + frame.count:

@@ -1,0 +1,108 @@
+"""A pickle and the large buffers that belong to it: arrays and the like are not copied into it.
+
+That is what protocol 5 of pickle calls out-of-band data (PEP 574). A buffer goes into the socket from
+where it is, and out of it into the memory that the object on the other side then has.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["Parts", "Picker", "Pickled", "load", "load_item", "together"]
+
+# What is smaller stays in the pickle.
+LARGE_BYTES = 1 << 16
+
+_COUNT = struct.Struct("<Q")
+
+
+class Parts:
+    """A pickle and its buffers.
+
+    Args:
+        pickled: the pickle.
+        buffers: in the order in which it refers to them.
+    """
+
+    __slots__ = ("_buffers", "_pickled")
+
+    def __init__(self, pickled: bytes | memoryview, buffers: Sequence[Any]) -> None:
+        self._pickled = pickled
+        self._buffers = buffers
+
+    def __len__(self) -> int:
+        return len(self._pickled) + sum(map(len, self._buffers))
+
+    def load(self) -> Any:
+        """Return the object, which takes over the buffers as they are."""
+        return pickle.loads(self._pickled, buffers=self._buffers)
+
+    def copy(self) -> Parts:
+        """Return the same with buffers of its own, for an owner who may go on changing his."""
+        return Parts(self._pickled, list(map(bytearray, self._buffers)))
+
+    def wrapped(self) -> tuple[Any, list[Any]]:
+        """Return the same as something that can itself be pickled in parts."""
+        return self._pickled, list(map(pickle.PickleBuffer, self._buffers))
+
+    def body(self) -> list[Any]:
+        """Return the body of a frame, piece by piece."""
+        sizes = [len(self._pickled), *map(len, self._buffers)]
+        table = struct.pack(f"<{len(sizes) + 1}Q", len(sizes), *sizes)
+        return [table, self._pickled, *self._buffers]
+
+    @classmethod
+    def of_body(cls, body: bytes | bytearray) -> Parts:
+        """Return what such a frame has brought; nothing is copied."""
+        (count,) = _COUNT.unpack_from(body)
+        sizes = struct.unpack_from(f"<{count}Q", body, _COUNT.size)
+        view = memoryview(body)
+        pieces = []
+        at = _COUNT.size * (1 + count)
+        for size in sizes:
+            pieces.append(view[at : at + size])
+            at += size
+        return cls(pieces[0], pieces[1:])
+
+
+Pickled = bytes | bytearray | Parts
+
+
+def load(pickled: Pickled) -> Any:
+    """Return the object that this is the pickle of."""
+    return pickled.load() if isinstance(pickled, Parts) else pickle.loads(pickled)
+
+
+class Picker:
+    """Picks the large buffers out of what is being pickled: a ``buffer_callback``."""
+
+    def __init__(self) -> None:
+        self.buffers: list[memoryview] = []
+
+    def __call__(self, buffer: pickle.PickleBuffer) -> bool:
+        view = buffer.raw()
+        if view.nbytes < LARGE_BYTES:
+            return True
+        self.buffers.append(view)
+        return False
+
+
+def together(head: tuple[Any, ...], items: Sequence[bytes | Parts]) -> bytes | Parts:
+    """Return one message of pickles that may be large; :func:`load_item` loads each of them."""
+    if sum(map(len, items)) < LARGE_BYTES:
+        return pickle.dumps((*head, items), pickle.HIGHEST_PROTOCOL)
+    picker = Picker()
+    wrapped = [item.wrapped() if isinstance(item, Parts) else pickle.PickleBuffer(item) for item in items]
+    pickled = pickle.dumps((*head, wrapped), pickle.HIGHEST_PROTOCOL, buffer_callback=picker)
+    return Parts(pickled, picker.buffers)
+
+
+def load_item(item: Any) -> Any:
+    """Return the object that such an item is the pickle of."""
+    if type(item) is tuple:
+        pickled, buffers = item
+        return pickle.loads(pickled, buffers=buffers)
+    return pickle.loads(item)
