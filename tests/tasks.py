@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import ctypes
 import os
+import pickle
 import resource
 import signal
 import sys
@@ -462,3 +463,31 @@ class Waits:
 class Point:
     x: int
     y: int
+
+
+class Buffer:
+    """Is pickled as arrays are: its data need not be part of the pickle."""
+
+    def __init__(self, data: Any, fails: str = "") -> None:
+        if fails:
+            self.fails = fails
+        self.data = data
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        data = pickle.PickleBuffer(self.data) if protocol >= 5 else bytes(self.data)
+        return _make_buffer, (data, getattr(self, "fails", ""))
+
+
+def _make_buffer(data: Any, fails: str) -> Buffer:
+    if fails:
+        raise ValueError(fails)
+    return Buffer(data)
+
+
+def fill_buffer(buffer: Buffer, value: int) -> int:
+    buffer.data[:] = bytes([value]) * len(buffer.data)
+    return sum(buffer.data)
+
+
+def kill_self_with(buffer: Buffer) -> None:
+    kill_self()
