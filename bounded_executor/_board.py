@@ -32,10 +32,10 @@ __all__ = [
 CAN_SHARE = hasattr(os, "memfd_create")
 
 # The numbers at the beginning of a place. The child writes them itself: a call would cost as much again.
-WORK, INDEX = 0, 1  # what has been begun
+TURN, INDEX = 0, 1  # what has been begun: which of the pieces of work that it was given, which item
 STOP = 2  # the last turn in which no further item is to be begun
 REFUSE = 3  # the last turn in which a first item is not to be begun
-OWNER = 4  # whose results follow
+OWNER = 4  # the turn that the results which follow belong to
 FILLED = 5  # index of the first of them in the upper half, and the bytes of all
 _HEAD = 48
 HALF = 32
@@ -67,8 +67,8 @@ class Board:
         if not self._free:
             return None
         place = self._free.pop()
-        # Numbers of work, and turns, begin with 1.
-        for number in (WORK, INDEX, STOP, REFUSE, OWNER, FILLED):
+        # Turns begin with 1.
+        for number in (TURN, INDEX, STOP, REFUSE, OWNER, FILLED):
             self._words[_at(place) + number] = 0
         return place
 
@@ -77,14 +77,21 @@ class Board:
         if place is not None:
             self._free.append(place)
 
-    def has_begun(self, place: int | None, work: int, index: int) -> bool:
+    def has_begun(self, place: int | None, turn: int, index: int) -> bool:
         """Return whether the child of this place has begun this item, as far as is known."""
-        return place is None or self.begun(place, work) == index
+        return place is None or self.begun(place, turn) == index
 
-    def begun(self, place: int, work: int) -> int | None:
-        """Return the last item of this work that the child has begun; None: none."""
+    def begun(self, place: int, turn: int) -> int | None:
+        """Return the last item that the child has begun in this turn.
+
+        Returns:
+            -1: none yet; None: it has come to a later turn.
+        """
         at = _at(place)
-        return self._words[at + INDEX] if self._words[at + WORK] == work else None
+        now = self._words[at + TURN]
+        if now != turn:
+            return -1 if now < turn else None
+        return self._words[at + INDEX]
 
     def stop(self, place: int, turn: int) -> None:
         """Have the child begin nothing more of what it has been given up to this turn."""
@@ -94,18 +101,18 @@ class Board:
         """Do the same, but for work that it has begun: that it may run to its end."""
         self._words[_at(place) + REFUSE] = turn
 
-    def unsent(self, place: int, work: int) -> tuple[int, bytes]:
-        """Return what the child has not sent of this work: index of the first result, and all results."""
+    def unsent(self, place: int, turn: int) -> tuple[int, bytes]:
+        """Return what the child has not sent in this turn: index of the first result, and all results."""
         at = _at(place)
         # The owner comes first and last: what is read in between is then no other's.
-        if self._words[at + OWNER] != work:
+        if self._words[at + OWNER] != turn:
             return 0, b""
         filled = self._words[at + FILLED]
         first, size = filled >> HALF, filled & (1 << HALF) - 1
         start = place * PLACE_BYTES + _HEAD
         data = self._memory[start : start + size]
         # They may have been sent, and others written in their place, while they were read.
-        same = self._words[at + FILLED] >> HALF == first and self._words[at + OWNER] == work
+        same = self._words[at + FILLED] >> HALF == first and self._words[at + OWNER] == turn
         return (first, data) if same else (0, b"")
 
     def close(self) -> None:
@@ -148,8 +155,8 @@ class Place:
         self.words = view[:_HEAD].cast("Q")
         self.results = view[_HEAD:]
 
-    def belongs(self, work: int) -> None:
-        """Note that what is begun, and the results that follow, are this work's."""
+    def begin(self, turn: int) -> None:
+        """Note that what is begun, and the results that follow, belong to this turn."""
         words = self.words
-        words[FILLED] = 0
-        words[OWNER] = words[WORK] = work
+        words[FILLED] = words[INDEX] = 0
+        words[OWNER] = words[TURN] = turn

@@ -146,8 +146,7 @@ class _Runner:
         original = self._original
         fn: Any = None
         now = perf_counter()
-        outbox.begin(work, now)
-        words[INDEX] = 0
+        outbox.begin(work, turn, now)
         if words[REFUSE] >= turn:
             self._write(Kind.STOPPED, work, 0)
             return
@@ -166,7 +165,9 @@ class _Runner:
                     if fn is None and dumped is not None:
                         # Unpickling may run user code, and whatever that does is this item's matter.
                         fn = self._load(dumped, named)
-                    result = _call(*loads(item)) if fn is None else fn(*loads(item))
+                    args = item if type(item) is tuple else loads(item)
+                    result = _call(*args) if fn is None else fn(*args)
+                    del args
                 finally:
                     if limits is not None:
                         limits.leave()

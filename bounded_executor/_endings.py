@@ -247,7 +247,7 @@ class Endings:
             _log.info("%s is run once more: %s", item.name, error)
 
     def _has_begun(self, child: Child, work: Work) -> bool:
-        return self._board is None or self._board.has_begun(child.place, work.ident, work.done)
+        return self._board is None or self._board.has_begun(child.place, child.work_turn, work.done)
 
     def _storm(self, how: str, child: Child) -> str:
         words = "" if child.report is None else child.report.words()

@@ -342,7 +342,8 @@ class BoundedProcessPoolExecutor(Executor):
         dispatcher = core.dispatcher
         size = len(body)
         # All is ready before there is a slot: as little as can be may be interrupted while it is held.
-        work = Work(function, [body], FutureSink(future, dispatcher.delivery), joins=True)
+        sink = FutureSink(future, dispatcher.delivery)
+        work = Work(function, [body], sink, joins=True, sizes=[size])
         future._forget = partial(dispatcher.discard, work)
         reason = None
         if not core.ledger.take(size):

@@ -89,7 +89,7 @@ class HoldUp:
         work = child.work
         if work is None or child.place is None or self.board is None:
             return
-        first, data = self.board.unsent(child.place, work.ident)
+        first, data = self.board.unsent(child.place, child.work_turn)
         if first > work.done:
             # Those before it have been sent just now.
             return
@@ -105,11 +105,13 @@ class HoldUp:
         self.collect(child)
         if child.work is not work:
             return
-        begun = self.board.begun(child.place, work.ident)
-        if child.next is not None or (work.joins and (begun or 0) + 1 < work.count):
+        begun = self.board.begun(child.place, child.work_turn)
+        ahead = child.next is not None or (work.joins and max(begun or 0, 0) + 1 < work.count)
+        if begun is not None and ahead:
             self._stop(child, work)
         elif begun is None or begun != work.done or begun != self._seen.get(child):
-            # It may not have been running at all. What it is at may be short, and a long one follow.
+            # What it has done is on its way; or it may not have been running at all; or what it is at may
+            # be short, and a long one follow.
             if begun is not None:
                 self._seen[child] = begun
             self._held.start(child)
@@ -135,15 +137,16 @@ class HoldUp:
         self.collect(child)
         if child.work is not work:
             return
-        begun = self.board.begun(child.place, work.ident)
+        begun = self.board.begun(child.place, child.work_turn)
+        if begun is None:
+            # It has done all of this, and will say so.
+            return
         if child.next is not None:
-            if begun is None and self.board.begun(child.place, child.next.ident) is not None:
-                # It has done all of this, and will say so.
-                return
-            self._dispatcher.give_back(child.next)
+            ahead = child.next
             self._roster.take_next(child)
+            self._dispatcher.give_back(ahead)
         if work.joins:
             # One that it has not even begun stays with it: it may not be running at all.
             count = work.count
-            self._dispatcher.give_back(work, skip=(begun or 0) + 1 - work.done)
+            self._dispatcher.give_back(work, skip=max(begun, 0) + 1 - work.done)
             self._roster.give_less(child, count - work.count)

@@ -31,7 +31,7 @@ from ._delivery import load_outcome
 from ._dispatch import Dispatcher
 from ._function import Function, Functions
 from ._outcomes import Group
-from ._parts import Parts, Pickled
+from ._parts import Item, Pickled, sizes_of
 from ._phase import shutdown_error
 from ._results import Results
 from ._work import Work
@@ -103,7 +103,7 @@ class MapRun:
         # Of what was fetched together and is not yielded yet: results, or what returns them.
         self.values: deque[Any] = deque()
         self._loaders: deque[Callable[[], Any]] = deque()
-        self._pending: list[bytes | Parts] = []  # the last that were pulled, and are not submitted yet
+        self._pending: list[Item] = []  # the last that were pulled, and are not submitted yet
         self._pending_first = 0
         self._results = Results(dispatcher.ledger, unordered)
         self._run_on = False
@@ -323,20 +323,21 @@ class MapRun:
         """Keep inputs to be submitted as one chunk; returns whether all were taken."""
         room = self._dispatcher.ledger.room() if self._chunksize is not None else CHUNK_BYTES
         most = sys.maxsize if room is None else room
-        dump = _pickling.dump_args
+        dump = _pickling.item_of
         first = self._pending_first = self._pulled
         pending = self._pending
         weight = 0
         try:
             for args in inputs:
                 try:
-                    body = dump(args)
+                    item = dump(args)
                 except Exception as error:
                     self._results.put(first + len(pending), partial(_raise, error))
                     first += 1
                     return False
-                pending.append(body)
-                weight += len(body)
+                pending.append(item)
+                # Numbers are not many enough to weigh anything.
+                weight += len(item)
                 if weight >= most:
                     return False
         finally:
@@ -346,12 +347,13 @@ class MapRun:
     def _submit_pending(self, *, block: bool) -> None:
         """Submit what was pulled, as far as there are slots."""
         while self._pending:
-            granted = self._acquire(self._pending, block)
+            sizes = sizes_of(self._pending)
+            granted = self._acquire(sizes, block)
             if not granted:
                 return
             chunk, self._pending[:] = self._pending[:granted], self._pending[granted:]
             joins = self._chunksize is None
-            work = Work(self._function, chunk, self, self._pending_first, joins=joins)
+            work = Work(self._function, chunk, self, self._pending_first, joins=joins, sizes=sizes[:granted])
             try:
                 self._dispatcher.submit(work, after_close=self._run_on)
             except Exception as error:
@@ -379,9 +381,8 @@ class MapRun:
         self._futures.pop(index, None)
         self._results.put(index, future.result)
 
-    def _acquire(self, bodies: list[bytes | Parts], block: bool) -> int:
+    def _acquire(self, sizes: list[int], block: bool) -> int:
         ledger = self._dispatcher.ledger
-        sizes = list(map(len, bodies))
         force = block and not ledger.free(sizes[0]) and must_not_block(_caller()) is not None
         left = None if self._run_on else self._seconds_left()
         try:

@@ -46,12 +46,12 @@ class Outbox:
         self._values: list[Any] = []
         self._since = 0.0
 
-    def begin(self, work: int, now: float) -> None:
-        """Take results of this work from now on, the first item of which begins."""
+    def begin(self, work: int, turn: int, now: float) -> None:
+        """Take results of this work, given in this turn, from now on, when its first item begins."""
         self._work = work
         self._first = self._filled = self._count = 0
         self._since = now
-        self._place.belongs(work)
+        self._place.begin(turn)
 
     def add(self, result: Any) -> float:
         """Keep the next item's result, or send it.

@@ -11,10 +11,13 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Parts", "Picker", "Pickled", "load", "load_item", "together"]
+__all__ = ["Item", "Parts", "Picker", "Pickled", "load", "load_item", "sizes_of", "together"]
 
 # What is smaller stays in the pickle.
 LARGE_BYTES = 1 << 16
+
+# What a number weighs, about as long as its pickle is.
+NUMBER_BYTES = 10
 
 _COUNT = struct.Struct("<Q")
 
@@ -44,9 +47,9 @@ class Parts:
         """Return the same with buffers of its own, for an owner who may go on changing his."""
         return Parts(self._pickled, list(map(bytearray, self._buffers)))
 
-    def wrapped(self) -> tuple[Any, list[Any]]:
+    def wrapped(self) -> list[Any]:
         """Return the same as something that can itself be pickled in parts."""
-        return self._pickled, list(map(pickle.PickleBuffer, self._buffers))
+        return [self._pickled, *map(pickle.PickleBuffer, self._buffers)]
 
     def body(self) -> list[Any]:
         """Return the body of a frame, piece by piece."""
@@ -69,6 +72,8 @@ class Parts:
 
 
 Pickled = bytes | bytearray | Parts
+# What a call needs besides the function: numbers are pickled when they are sent.
+Item = tuple[Any, ...] | bytes | Parts
 
 
 def load(pickled: Pickled) -> Any:
@@ -90,19 +95,42 @@ class Picker:
         return False
 
 
-def together(head: tuple[Any, ...], items: Sequence[bytes | Parts]) -> bytes | Parts:
-    """Return one message of pickles that may be large; :func:`load_item` loads each of them."""
-    if sum(map(len, items)) < LARGE_BYTES:
+def sizes_of(items: Sequence[Item]) -> list[int]:
+    """Return how many bytes each item weighs."""
+    lengths = list(map(len, items))
+    kinds = set(map(type, items))
+    if tuple not in kinds:
+        return lengths
+    if len(kinds) == 1:
+        return [length * NUMBER_BYTES for length in lengths]
+    return [len(item) * (NUMBER_BYTES if type(item) is tuple else 1) for item in items]
+
+
+def together(head: tuple[Any, ...], items: Sequence[Item], size: int) -> bytes | Parts:
+    """Return one message of items that may be large; :func:`load_item` loads each of them.
+
+    Args:
+        head: what else is in it.
+        items: pickles, or tuples of numbers that are pickled here.
+        size: bytes that all of them weigh.
+    """
+    if size < LARGE_BYTES:
         return pickle.dumps((*head, items), pickle.HIGHEST_PROTOCOL)
     picker = Picker()
-    wrapped = [item.wrapped() if isinstance(item, Parts) else pickle.PickleBuffer(item) for item in items]
+    wrapped = list(map(_wrapped, items))
     pickled = pickle.dumps((*head, wrapped), pickle.HIGHEST_PROTOCOL, buffer_callback=picker)
     return Parts(pickled, picker.buffers)
 
 
+def _wrapped(item: Item) -> Any:
+    if isinstance(item, Parts):
+        return item.wrapped()
+    return item if isinstance(item, tuple) else pickle.PickleBuffer(item)
+
+
 def load_item(item: Any) -> Any:
-    """Return the object that such an item is the pickle of."""
-    if type(item) is tuple:
-        pickled, buffers = item
+    """Return what such an item is, or is the pickle of, in a message that came in parts."""
+    if type(item) is list:
+        pickled, *buffers = item
         return pickle.loads(pickled, buffers=buffers)
-    return pickle.loads(item)
+    return item if type(item) is tuple else pickle.loads(item)

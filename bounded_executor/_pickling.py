@@ -17,6 +17,7 @@ import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
+from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from types import FunctionType
@@ -37,6 +38,7 @@ __all__ = [
     "dump_inherited",
     "dump_parts",
     "is_remote",
+    "item_of",
     "load_error",
     "name_of",
 ]
@@ -49,6 +51,7 @@ _RemoteTraceback: Any = _stdlib_process._RemoteTraceback
 _dumps = pickle.dumps
 _PROTOCOL = pickle.HIGHEST_PROTOCOL
 _all_atoms = ATOMS.issuperset
+_all_numbers = frozenset({int, float, bool}).issuperset
 
 HEAVY_BYTES = 1_000_000
 _heavy_named: set[str] = set()
@@ -133,6 +136,21 @@ def dump_args(args: tuple[Any, ...]) -> bytes | Parts:
     pickled = dump_parts(args)
     # What the caller changes after the call must not change the task.
     return pickled.copy() if isinstance(pickled, Parts) else pickled
+
+
+def item_of(args: tuple[Any, ...]) -> tuple[Any, ...] | bytes | Parts:
+    """Return the arguments themselves where they are a few numbers, which cannot change; else their pickle.
+
+    So the numbers of many calls are pickled together, which costs a tenth.
+    """
+    if _all_numbers(map(type, args)):
+        try:
+            # An integer may be as long as a book.
+            fsum(args)
+            return args
+        except (OverflowError, ValueError):
+            pass
+    return dump_args(args)
 
 
 def dump_call(fn: Callable[..., Any], obj: Any) -> bytes | Parts:

@@ -39,6 +39,7 @@ class Child:
         work: what it runs.
         next: what it was given to run after that.
         turn: number of the work it was given last, among all that it was.
+        work_turn: the same of ``work``.
         since: when it was started, or began its current item, on the clock of ``time.monotonic``.
         has_finished: it has brought an outcome.
         retiring: it has no work and was told to leave.
@@ -66,6 +67,7 @@ class Child:
         "timed_out",
         "turn",
         "work",
+        "work_turn",
     )
 
     def __init__(self, ident: int, channel: Channel, left: int | None) -> None:
@@ -79,6 +81,7 @@ class Child:
         self.work: Work | None = None
         self.next: Work | None = None
         self.turn = 0
+        self.work_turn = 0
         self.since = monotonic()
         self.has_finished = False
         self.retiring = False
@@ -186,6 +189,7 @@ class Roster:
         """Note what a child was given; never more than it has left."""
         child.work = work
         child.turn += 1
+        child.work_turn = child.turn
         child.since = now
         self.busy += 1
         if child.left is not None:
@@ -207,6 +211,7 @@ class Roster:
         if child.next is None:
             return False
         child.work, child.next = child.next, None
+        child.work_turn = child.turn
         child.since = now
         return True
 

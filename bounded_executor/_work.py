@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ._delivery import Delivery, cancel, must_run_no_callbacks
 from ._function import Function
 from ._outcomes import Group
-from ._parts import Parts, Pickled, together
+from ._parts import Item, Parts, Pickled, sizes_of, together
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
 
@@ -60,8 +60,9 @@ class Work:
     Attributes:
         ident: number that an outcome is matched by.
         function: what is called.
-        items: one pickle for each call: of its arguments, or of ``(fn, args, kwargs)`` where the
-            function has no pickle of its own.
+        items: for each call, one pickle: of its arguments, or of ``(fn, args, kwargs)`` where the
+            function has no pickle of its own. Or its arguments, all of them numbers.
+        sizes: how many bytes each of them weighs; the function's are there once and not counted.
         sink: who waits for it.
         first: the sink's index of the first item.
         joins: it may travel together with what waits behind it.
@@ -83,21 +84,24 @@ class Work:
         "losses",
         "parked",
         "sink",
+        "sizes",
         "tries",
     )
 
     def __init__(
         self,
         function: Function,
-        items: list[bytes | Parts],
+        items: list[Item],
         sink: Sink,
         first: int = 0,
         *,
         joins: bool = False,
+        sizes: list[int] | None = None,
     ) -> None:
         self.ident = next(_ids)
         self.function = function
         self.items = items
+        self.sizes = sizes_of(items) if sizes is None else sizes
         self.sink = sink
         self.first = first
         self.joins = joins
@@ -121,16 +125,16 @@ class Work:
         return 0 if self.parked else len(self.items)
 
     def size(self, start: int, count: int = 1) -> int:
-        """Bytes that some of the items weigh; the function's are there once and not counted."""
-        return sum(map(len, self.items[start : start + count]))
+        """Bytes that some of the items weigh."""
+        return sum(self.sizes[start : start + count])
 
     def weight(self) -> int:
         """Bytes that all of it weighs."""
-        return sum(map(len, self.items))
+        return sum(self.sizes)
 
     def message(self) -> bytes | Parts:
         """Return what a child is sent; unpickling it runs no code of the user's."""
-        return together((self.function.body, self.function.named), self.items)
+        return together((self.function.body, self.function.named), self.items, self.weight())
 
     def number_anew(self) -> None:
         """Have nothing match it that is said of it as it was numbered before."""
@@ -138,8 +142,16 @@ class Work:
 
     def rest(self, start: int) -> Work:
         """Return the items from ``start`` on as work of their own, and keep those before."""
-        rest = Work(self.function, self.items[start:], self.sink, self.first + start, joins=self.joins)
+        rest = Work(
+            self.function,
+            self.items[start:],
+            self.sink,
+            self.first + start,
+            joins=self.joins,
+            sizes=self.sizes[start:],
+        )
         self.items = self.items[:start]
+        self.sizes = self.sizes[:start]
         return rest
 
     def current(self) -> Work:
@@ -160,10 +172,11 @@ class Work:
         """Return all of it as one piece; calls have been started, and chunks follow each other."""
         works = (self, *others)
         items = [item for work in works for item in work.items]
+        sizes = [size for work in works for size in work.sizes]
         if isinstance(self.sink, FutureSink):
             sinks = [work.sink for work in works if isinstance(work.sink, FutureSink)]
-            return Work(self.function, items, Calls(sinks), joins=True)
-        return Work(self.function, items, self.sink, self.first, joins=True)
+            return Work(self.function, items, Calls(sinks), joins=True, sizes=sizes)
+        return Work(self.function, items, self.sink, self.first, joins=True, sizes=sizes)
 
     def apart(self) -> list[Work]:
         """Return joined calls each for itself again, with the sinks that they had."""
