@@ -137,6 +137,9 @@ class Giver:
             limit = None if child.left is None else child.left - 1
             if child.next is not None or child.place is None or child.leaving or child.left in (0, 1):
                 continue
+            if self._hold_up.stops(child):
+                # It would not know that this is meant too, when it is taken back.
+                continue
             expected = (work.function.seconds or AHEAD_SECONDS) * (work.count - work.done)
             if expected >= AHEAD_SECONDS or now - child.since > PATIENCE_SECONDS + 4 * expected:
                 continue

@@ -65,6 +65,10 @@ class HoldUp:
             held = self._held if expected < HOLD_SECONDS else self._held_long
             held.start(child, now)
 
+    def stops(self, child: Child) -> bool:
+        """Return whether a child has been told to begin no more, and what it has not begun is still with it."""
+        return child in self._stopped
+
     def forget(self, child: Child) -> None:
         """Note that a child has no work any more, or is gone."""
         self._held.stop(child)

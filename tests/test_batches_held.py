@@ -15,7 +15,8 @@ import tasks
 from batching import Batch, act, assert_nothing_left, at
 from helpers import PATIENCE, Gate, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError
+from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError, _giving
+from bounded_executor._holdup import HoldUp
 from bounded_executor._work import FutureSink
 
 
@@ -384,5 +385,51 @@ def test_what_was_given_ahead_and_taken_back_is_run_once(tmp_path: Path) -> None
             wait_until(lambda: ex.stats().waiting == 1 and not second.running(), "it was taken back")
         assert first.result(PATIENCE) is None
         assert second.result(PATIENCE) == "once"
+        assert tasks.notes(log).count("once") == 1
+        assert_nothing_left(ex)
+
+
+def test_a_process_that_was_told_to_stop_is_given_nothing_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would not be told to begin none of that, and what is taken back would be run there too."""
+    stop, take_back = HoldUp._stop, HoldUp._take_back
+    stopped = threading.Event()
+    submitted = threading.Event()
+
+    def and_wait(*args: Any) -> None:
+        stop(*args)
+        # It seems to be done with what it has in a moment, while it is told to stop.
+        monkeypatch.setattr(_giving, "PATIENCE_SECONDS", PATIENCE)
+        stopped.set()
+        submitted.wait(PATIENCE)
+
+    def and_go_on(*args: Any) -> None:
+        monkeypatch.undo()
+        take_back(*args)
+
+    with BoundedProcessPoolExecutor(1) as ex:
+        batch = Batch(ex, tmp_path)
+        log = str(tmp_path / "log")
+        for _ in range(20):
+            ex.submit(tasks.note, log, "before").result(PATIENCE)
+        with Gate(tmp_path) as gate:
+            batch.log_for(6)
+            monkeypatch.setattr(HoldUp, "_stop", and_wait)
+            monkeypatch.setattr(HoldUp, "_take_back", and_go_on)
+            futures = batch.behind_a_gate(
+                lambda: [
+                    ex.submit(tasks.member, batch.log, number, call)
+                    for number, call in enumerate(at(2, gate.hold))
+                ],
+                6,
+                new=False,
+            )
+            assert stopped.wait(PATIENCE)
+            late = ex.submit(tasks.note, log, "once")
+            submitted.set()
+            wait_until(lambda: ex.stats().waiting == 4 and not late.running(), "they wait")
+        assert [future.result(PATIENCE) for future in futures] == [0, 1, None, 3, 4, 5]
+        assert late.result(PATIENCE) == "once"
         assert tasks.notes(log).count("once") == 1
         assert_nothing_left(ex)
