@@ -70,7 +70,7 @@ class HoldUp:
         return child in self._stopped
 
     def forget(self, child: Child) -> None:
-        """Note that a child has no work any more, or is gone."""
+        """Note that a child has done its work, or is gone."""
         self._held.stop(child)
         self._held_long.stop(child)
         self._stopped.stop(child)

@@ -277,6 +277,8 @@ class Workers:
 
     def _has_no_work(self, child: Child, now: float) -> None:
         if self._roster.go_on(child, now):
+            # What it was told about the work before says nothing of this.
+            self._hold_up.forget(child)
             self._goes_on(child, now)
             return
         self._lateness.rest(child)

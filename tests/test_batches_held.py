@@ -433,3 +433,36 @@ def test_a_process_that_was_told_to_stop_is_given_nothing_ahead(
         assert late.result(PATIENCE) == "once"
         assert tasks.notes(log).count("once") == 1
         assert_nothing_left(ex)
+
+
+def test_what_was_begun_before_the_process_was_told_to_refuse_it_is_run_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk of a given length takes long, and at that moment the batch behind it begins."""
+    stop = HoldUp._stop
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as chunk, Gate(tmp_path) as inside:
+        batch = Batch(ex, tmp_path)
+        log = batch.log_for(8)
+
+        def after_it_began(*args: Any) -> None:
+            monkeypatch.undo()
+            chunk.open()
+            wait_until(lambda: batch.runs()[-1:] == [2], "the batch is in the middle")
+            # Nothing more is given ahead, for which it would be told to stop.
+            monkeypatch.setattr(_giving, "PATIENCE_SECONDS", -PATIENCE)
+            stop(*args)
+
+        with Gate(tmp_path) as first:
+            blocked = ex.submit(tasks.hold_member, log, -1, first)
+            first.wait_started(1)
+            results = ex.map(tasks.member, [log], [0], [chunk.hold], chunksize=1)
+            calls = enumerate(at(1, inside.hold), 1)
+            futures = [ex.submit(tasks.member, log, number, call) for number, call in calls]
+            monkeypatch.setattr(HoldUp, "_stop", after_it_began)
+        assert blocked.result(PATIENCE) == -1
+        assert list(results) == [None]
+        wait_until(lambda: not any(future.running() for future in futures[2:]), "they wait again")
+        inside.open()
+        assert [future.result(PATIENCE) for future in futures] == [1, None, 3, 4, 5, 6]
+        assert batch.runs() == list(range(7))
+        assert_nothing_left(ex)
