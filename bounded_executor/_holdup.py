@@ -10,6 +10,7 @@ worker is given work. Used by the thread of ``_workers``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
 from ._board import Board
 from ._deadlines import Deadlines
@@ -66,7 +67,7 @@ class HoldUp:
             held.start(child, now)
 
     def stops(self, child: Child) -> bool:
-        """Return whether a child has been told to begin no more, and what it has not begun is still with it."""
+        """Return whether a child is told to begin no more, and nothing has been taken back yet."""
         return child in self._stopped
 
     def forget(self, child: Child) -> None:
@@ -154,3 +155,5 @@ class HoldUp:
             count = work.count
             self._dispatcher.give_back(work, skip=max(begun, 0) + 1 - work.done)
             self._roster.give_less(child, count - work.count)
+        # What it has said meanwhile was not taken note of.
+        self.watch(child, monotonic())

@@ -15,7 +15,7 @@ import tasks
 from batching import Batch, act, assert_nothing_left, at
 from helpers import PATIENCE, Gate, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError, _giving
+from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError, _giving, _holdup
 from bounded_executor._holdup import HoldUp
 from bounded_executor._work import FutureSink
 
@@ -466,3 +466,53 @@ def test_what_was_begun_before_the_process_was_told_to_refuse_it_is_run_once(
         assert [future.result(PATIENCE) for future in futures] == [1, None, 3, 4, 5, 6]
         assert batch.runs() == list(range(7))
         assert_nothing_left(ex)
+
+
+def test_results_are_still_fetched_when_what_was_given_ahead_has_been_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_back = HoldUp._take_back
+
+    def and_go_on(*args: Any) -> None:
+        take_back(*args)
+        second.open()
+        third.wait_started(1)
+
+    monkeypatch.setattr(_holdup, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(HoldUp, "_take_back", and_go_on)
+    with (
+        BoundedProcessPoolExecutor(1) as ex,
+        Gate(tmp_path) as first,
+        Gate(tmp_path) as second,
+        Gate(tmp_path) as third,
+    ):
+        gates = (first, second, third)
+        batch = Batch(ex, tmp_path)
+        log = str(tmp_path / "log")
+        for _ in range(20):
+            ex.submit(tasks.note, log, "before").result(PATIENCE)
+        ex.submit(tasks.keep_results).result(PATIENCE)
+        results, late = batch.behind_a_gate(
+            lambda: (
+                ex.map(
+                    tasks.member,
+                    [batch.log] * 3,
+                    range(3),
+                    [act(gate.hold, "x" * size) for gate, size in zip(gates, (20_000, 1, 1), strict=True)],
+                    chunksize=3,
+                    timeout=10,
+                ),
+                ex.submit(tasks.note, log, "late"),
+            ),
+            4,
+        )
+        first.wait_started(1)
+        wait_until(lambda: late.running(), "it was given ahead")
+        threading.Event().wait(0.2)  # It is told to refuse that.
+        first.open()
+        assert len(next(results)) == 20_000
+        # The other two results are short.
+        assert next(results) == "x"
+        third.open()
+        assert next(results) == "x"
+        assert late.result(PATIENCE) == "late"
