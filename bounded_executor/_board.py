@@ -45,6 +45,8 @@ CAPACITY = PLACE_BYTES - _HEAD
 # More children than this at once are possible only where very many take their time to leave. Those
 # without a place are taken to have begun whatever they were given.
 PLACES = 4096
+# Where the size of files is limited there are fewer, but so many at least.
+FEWEST_PLACES = 4
 
 
 class Board:
@@ -56,11 +58,10 @@ class Board:
 
     def __init__(self) -> None:
         self.fd = os.memfd_create("bounded-executor-board", os.MFD_CLOEXEC)
-        # Memory is taken by what is written to only.
-        os.ftruncate(self.fd, PLACES * PLACE_BYTES)
-        self._memory = mmap.mmap(self.fd, PLACES * PLACE_BYTES)
+        places = _enlarge(self.fd)
+        self._memory = mmap.mmap(self.fd, places * PLACE_BYTES)
         self._words = memoryview(self._memory).cast("Q")
-        self._free = list(range(PLACES - 1, -1, -1))
+        self._free = list(range(places - 1, -1, -1))
 
     def take(self) -> int | None:
         """Return a place for a new child; None when all are taken."""
@@ -122,6 +123,23 @@ class Board:
         os.close(self.fd)
 
 
+def _enlarge(fd: int) -> int:
+    """Make room for as many places as may be, and return their number."""
+    places = PLACES
+    while True:
+        try:
+            # Memory is taken by what is written to only.
+            os.ftruncate(fd, places * PLACE_BYTES)
+        except OSError:
+            # ``ulimit -f`` is meant for files, but holds here too.
+            if places <= FEWEST_PLACES:
+                os.close(fd)
+                raise
+            places //= 2
+        else:
+            return places
+
+
 def _at(place: int) -> int:
     return place * PLACE_BYTES // 8
 
@@ -129,7 +147,7 @@ def _at(place: int) -> int:
 def open_board(fd: int) -> mmap.mmap:
     """Return the memory for those who fork children, and close the descriptor."""
     try:
-        return mmap.mmap(fd, PLACES * PLACE_BYTES)
+        return mmap.mmap(fd, os.fstat(fd).st_size)
     finally:
         os.close(fd)
 

@@ -317,3 +317,18 @@ def test_ctrl_c_at_a_step_of_the_start_hangs_nobody(step: str) -> None:
             print(ex.submit(abs, -2).result())
     """
     assert run_script(code) == "interrupted\n2\n"
+
+
+@pytest.mark.parametrize("megabytes", [1, 10])
+def test_files_may_not_be_long(megabytes: int) -> None:
+    """As with ``ulimit -f``, which holds for shared memory too."""
+    code = """
+        import resource, sys, tasks
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        limit = int(sys.argv[1]) << 20
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with BoundedProcessPoolExecutor(2) as ex:
+            print(sum(ex.map(tasks.give, range(100))))
+    """
+    assert run_script(code, megabytes) == "4950\n"
