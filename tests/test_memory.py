@@ -1,9 +1,12 @@
-"""The parent's memory does not grow with the number of tasks."""
+"""The parent's memory does not grow with the number of tasks, nor a worker's with what a task is given."""
 
 from __future__ import annotations
 
 import pytest
-from helpers import run_script
+import tasks
+from helpers import PATIENCE, run_script
+
+from bounded_executor import BoundedProcessPoolExecutor
 
 LIMIT_KB = 60_000
 
@@ -43,3 +46,11 @@ def test_thirty_thousand_inputs(way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_a_million_inputs(way: str) -> None:
     assert peak_kb(1_000_000, way, 1_700) < LIMIT_KB
+
+
+def test_a_task_has_its_argument_and_the_pickle_of_it_in_memory_and_no_more() -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        before, _ = ex.submit(tasks.resident_kb, b"").result(PATIENCE)
+        during, size = ex.submit(tasks.resident_kb, bytes(50_000_000)).result(PATIENCE)
+    assert size == 50_000_000
+    assert during - before < 2.5 * size / 1024
