@@ -185,7 +185,7 @@ class _Runner:
                 outbox.flush(now)
                 self._fail(work, index, began, error)
                 now = perf_counter()
-                outbox.skip(now)
+                outbox.skip(index, now)
             else:
                 if keeps:
                     self._left -= 1

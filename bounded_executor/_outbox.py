@@ -87,7 +87,7 @@ class Outbox:
         now = perf_counter()
         self.flush(now)
         self.send(self._work, self._first, now - self._since, body)
-        self.skip(now)
+        self.skip(self._first, now)
         return now
 
     def send(self, work: int, index: int, seconds: float, body: bytes | Parts) -> None:
@@ -97,9 +97,14 @@ class Outbox:
         else:
             self._write(Kind.RESULT, work, index, seconds, body)
 
-    def skip(self, now: float) -> None:
-        """Note that the next item's outcome was sent; nothing may be kept."""
-        self._first += 1
+    def skip(self, index: int, now: float) -> None:
+        """Note that an item's outcome was sent; nothing may be kept.
+
+        Args:
+            index: the item's. What a signal's handler raised may have come when its result was kept already.
+            now: what the clock says.
+        """
+        self._first = index + 1
         self._since = now
 
     def flush(self, now: float) -> None:

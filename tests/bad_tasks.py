@@ -330,3 +330,17 @@ def say_lines(number: int) -> int:
     for _ in range(10_000):
         print(f"line of {number}")
     return number
+
+
+def raise_late(number: int) -> int:
+    """Raise between two lines of the executor's own code, as the handler of a timer that was left does."""
+    from bounded_executor import _outbox
+
+    clock = _outbox.perf_counter
+
+    def raise_once() -> float:
+        _outbox.perf_counter = clock
+        raise TimeoutError("late")
+
+    _outbox.perf_counter = raise_once
+    return number

@@ -317,3 +317,12 @@ def test_a_copy_that_goes_late_takes_no_results_along(tmp_path: Path) -> None:
         check("submit", outcomes(batch, "submit", at(3, die)), 3, TerminatedWorkerError)
         assert batch.runs() == list(range(6))
         assert_nothing_left(ex)
+
+
+@pytest.mark.parametrize("place", [0, 3, 5])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_raised_after_a_task_moves_no_result(tmp_path: Path, way: str, place: int) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        found = list(outcomes(Batch(ex, tmp_path), way, at(place, act(bad_tasks.raise_late, place))))
+        assert found == [(number, None) for number in range(6)]
+        assert_nothing_left(ex)
