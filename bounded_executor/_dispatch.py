@@ -155,6 +155,9 @@ class Dispatcher:
                 weight += work.weight()
                 if count > most or weight > _batches.BATCH_BYTES or not last.is_joined_by(work):
                     break
+                if work.sink.full(work):
+                    # It is to be parked.
+                    break
                 del self._waiting[work.ident]
                 works.append(work)
                 last = work

@@ -326,3 +326,25 @@ def test_what_is_raised_after_a_task_moves_no_result(tmp_path: Path, way: str, p
         found = list(outcomes(Batch(ex, tmp_path), way, at(place, act(bad_tasks.raise_late, place))))
         assert found == [(number, None) for number in range(6)]
         assert_nothing_left(ex)
+
+
+def test_no_more_of_a_map_travels_together_when_results_have_no_room(tmp_path: Path) -> None:
+    """All of it was submitted before that was so."""
+    # With a limit of time nothing is given ahead.
+    with BoundedProcessPoolExecutor(1, queue_bytes=100_000, task_timeout=PATIENCE) as ex:
+        batch = Batch(ex, tmp_path)
+        heavy, results = batch.behind_a_gate(
+            lambda: (
+                ex.map(tasks.member, [batch.log], [6], [act(bytes, 200_000)], chunksize=1),
+                # In chunks of three.
+                ex.map(tasks.member, [batch.log] * 6, range(6), buffersize=6),
+            ),
+            7,
+        )
+        wait_until(lambda: ex.stats().unfinished == 0, "what may run has run")
+        assert batch.runs() == [6, 0, 1, 2]
+        assert next(results) == 0
+        assert len(next(heavy)) == 200_000
+        assert list(results) == [1, 2, 3, 4, 5]
+        assert batch.runs() == [6, *range(6)]
+        assert_nothing_left(ex)
