@@ -1,0 +1,120 @@
+"""What the parent takes back from a child, at moments that a real child passes in a microsecond."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from test_state_machine import FakeDelivery
+
+from bounded_executor._board import FILLED, HALF, INDEX, Board, Place
+from bounded_executor._dispatch import Dispatcher
+from bounded_executor._function import Function
+from bounded_executor._holdup import HoldUp
+from bounded_executor._ledger import Ledger
+from bounded_executor._outcomes import SIZE
+from bounded_executor._roster import Child, Roster
+from bounded_executor._wire import Channel
+from bounded_executor._work import BoundedFuture, FutureSink, Work
+
+
+class Scene:
+    """A child that has two pieces of work, and does with the board what the test says."""
+
+    def __init__(self, board: Board, counts: tuple[int, int]) -> None:
+        self.dispatcher = Dispatcher(Ledger(100), FakeDelivery())  # type: ignore[arg-type]
+        self.roster = Roster(1, None, 0)
+        self.hold_up = HoldUp(self.dispatcher, self.roster, lambda child: None)
+        self.hold_up.board = board
+        self.ours, theirs = socket.socketpair()
+        self.child: Child = self.roster.add(Channel(theirs))
+        self.child.place = board.take()
+        self.place = Place(board._memory, self.child.place)
+        first, second = (self._take(Function(str(number)), count) for number, count in enumerate(counts))
+        now = time.monotonic()
+        self.roster.give(self.child, first, now)
+        self.roster.give_next(self.child, second)
+        self.hold_up.watch(self.child, now)
+
+    def _take(self, function: Function, count: int) -> Work:
+        """Have as many calls taken from the queue as one piece."""
+        function.learn(0.0, 0)
+        self.dispatcher.ledger.acquire(count)
+        for _ in range(count):
+            sink = FutureSink(BoundedFuture(), self.dispatcher.delivery)
+            self.dispatcher.submit(Work(function, [b""], sink, joins=True))
+        work = self.dispatcher.take(among=1)
+        assert work is not None
+        assert work.count == count
+        return work
+
+    def begin(self, turn: int, index: int) -> None:
+        if not index:
+            self.place.begin(turn)
+        self.place.words[INDEX] = index
+
+    def keep(self, count: int) -> None:
+        """Keep results, as the child does before it sends them."""
+        for number in range(count):
+            SIZE.pack_into(self.place.results, number * SIZE.size, 0)
+        self.place.words[FILLED] = 0 << HALF | count * SIZE.size
+
+    def look(self) -> None:
+        """Do what is due, when it is."""
+        due = self.hold_up.next()
+        assert due is not None
+        time.sleep(max(0.0, due - time.monotonic()))
+        self.hold_up.look()
+
+    def close(self) -> None:
+        self.ours.close()
+        self.child.channel.close()
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    board = Board()
+    yield board
+    board.close()
+
+
+def test_what_is_finished_is_taken_over_and_the_rest_taken_back(board: Board) -> None:
+    scene = Scene(board, (6, 2))
+    scene.begin(1, 0)
+    scene.begin(1, 3)
+    scene.keep(3)
+    scene.look()
+    assert scene.dispatcher.succeeded == 3
+    scene.look()
+    # Two of the first piece and two of the second; the fourth is being run.
+    assert scene.dispatcher.waiting == 4
+    assert scene.child.work is not None
+    assert scene.child.work.count == 4
+    assert scene.child.next is None
+    scene.close()
+
+
+def test_nothing_is_taken_back_of_what_is_done_and_on_its_way(board: Board) -> None:
+    """The child has sent it, and has come to its next work, before the parent has read any of it."""
+    scene = Scene(board, (6, 2))
+    scene.begin(1, 0)
+    scene.begin(1, 3)
+    scene.keep(3)
+    scene.look()
+    scene.begin(2, 0)
+    scene.look()
+    assert scene.dispatcher.waiting == 0
+    assert scene.child.next is not None
+    scene.close()
+
+
+def test_a_child_that_does_not_run_keeps_its_first_task(board: Board) -> None:
+    scene = Scene(board, (6, 2))
+    scene.look()
+    scene.look()
+    assert scene.child.work is not None
+    assert scene.child.work.count == 1
+    assert scene.dispatcher.waiting == 7
+    scene.close()
