@@ -204,7 +204,11 @@ class MapRun:
                     if not outstanding:
                         self._refuse()
                     return
-                self._pull(min(self._chunk(), room, max(free, 1)))
+                chunk = self._chunk()
+                if outstanding and room < min(chunk, self._longest):
+                    # There will be room for more than a scrap.
+                    return
+                self._pull(min(chunk, room, max(free, 1)))
             self._submit_pending(block=len(self._pending) == self._pulled - self._fetched)
             if self._pending:
                 return
