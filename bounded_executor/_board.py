@@ -22,6 +22,8 @@ __all__ = [
     "FILLED",
     "HALF",
     "INDEX",
+    "INTEGERS",
+    "INTEGER_BYTES",
     "REFUSE",
     "STOP",
     "Board",
@@ -39,6 +41,9 @@ OWNER = 4  # the turn that the results which follow belong to
 FILLED = 5  # index of the first of them in the upper half, and the bytes of all
 _HEAD = 48
 HALF = 32
+# In the lower half: these are integers of this size, and not pickles.
+INTEGERS = 1 << 31
+INTEGER_BYTES = 8
 PLACE_BYTES = 1 << 14
 # Bytes of results.
 CAPACITY = PLACE_BYTES - _HEAD
@@ -102,19 +107,24 @@ class Board:
         """Do the same, but for work that it has begun: that it may run to its end."""
         self._words[_at(place) + REFUSE] = turn
 
-    def unsent(self, place: int, turn: int) -> tuple[int, bytes]:
-        """Return what the child has not sent in this turn: index of the first result, and all results."""
+    def unsent(self, place: int, turn: int) -> tuple[int, bytes | list[int]]:
+        """Return what the child has not sent in this turn: index of the first result, and all results.
+
+        They are one pickle after the other, each with its size before it, or integers.
+        """
         at = _at(place)
         # The owner comes first and last: what is read in between is then no other's.
         if self._words[at + OWNER] != turn:
             return 0, b""
         filled = self._words[at + FILLED]
-        first, size = filled >> HALF, filled & (1 << HALF) - 1
+        first, size = filled >> HALF, filled & INTEGERS - 1
         start = place * PLACE_BYTES + _HEAD
         data = self._memory[start : start + size]
         # They may have been sent, and others written in their place, while they were read.
         same = self._words[at + FILLED] >> HALF == first and self._words[at + OWNER] == turn
-        return (first, data) if same else (0, b"")
+        if not same:
+            return 0, b""
+        return first, list(memoryview(data).cast("q")) if filled & INTEGERS else data
 
     def close(self) -> None:
         """Let go of the memory."""

@@ -98,7 +98,7 @@ class HoldUp:
         if first > work.done:
             # Those before it have been sent just now.
             return
-        group = Group.of_each(data, work.done - first)
+        group = Group.left_behind(data, work.done - first)
         if group is not None:
             self._dispatcher.outcomes(work, group, None)
             self._heard(child)

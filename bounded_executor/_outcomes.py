@@ -34,13 +34,16 @@ class Group:
         self.size = len(body)
 
     @classmethod
-    def of_each(cls, body: bytes, skip: int) -> Group | None:
+    def left_behind(cls, body: bytes | list[int], skip: int) -> Group | None:
         """Return the group that a child has left behind; None where nothing in it is wanted.
 
         Args:
-            body: one pickle after the other, each with its size before it.
+            body: as ``Board.unsent`` returns it.
             skip: so many at the beginning are not wanted.
         """
+        if isinstance(body, list):
+            pickled = pickle.dumps(body, pickle.HIGHEST_PROTOCOL)
+            return cls(pickled, len(body), True, skip) if len(body) > skip else None
         count = at = 0
         while at < len(body):
             at += SIZE.size + SIZE.unpack_from(body, at)[0]
