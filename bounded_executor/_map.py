@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from itertools import islice
+from math import inf
 from time import monotonic
 from typing import Any
 
@@ -30,6 +31,7 @@ from ._admission import must_not_block
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher
 from ._function import Function, Functions
+from ._inputs import Inputs
 from ._outcomes import Group
 from ._parts import Item, Pickled, sizes_of
 from ._phase import shutdown_error
@@ -90,7 +92,7 @@ class MapRun:
         self._fn = fn
         self._submit_call = submit
         self._futures: dict[int, Future[Any]] = {}
-        self._inputs: Iterator[tuple[Any, ...]] | None = inputs
+        self._inputs: Inputs | None = Inputs(inputs)
         self._workers = workers
         self._buffersize = buffersize
         self._chunksize = chunksize
@@ -314,39 +316,24 @@ class MapRun:
     def _pull(self, want: int) -> None:
         """Take up to ``want`` inputs, fewer when they are heavy, or when one cannot be pickled."""
         assert self._inputs is not None
-        before = self._pulled
-        take = self._pend if self._submit_call is None else self._submit_each
-        try:
-            if take(islice(self._inputs, want)) and self._pulled < before + want:
-                self._inputs = None
-        except BaseException as error:
-            self._input_failed = True
-            self._inputs, self._error = None, error
-
-    def _pend(self, inputs: Iterator[tuple[Any, ...]]) -> bool:
-        """Keep inputs to be submitted as one chunk; returns whether all were taken."""
         room = self._dispatcher.ledger.room() if self._chunksize is not None else CHUNK_BYTES
-        most = sys.maxsize if room is None else room
-        dump = _pickling.item_of
-        first = self._pending_first = self._pulled
-        pending = self._pending
-        weight = 0
         try:
-            for args in inputs:
-                try:
-                    item = dump(args)
-                except Exception as error:
-                    self._results.put(first + len(pending), partial(_raise, error))
-                    first += 1
-                    return False
-                pending.append(item)
-                # Numbers are not many enough to weigh anything.
-                weight += len(item)
-                if weight >= most:
-                    return False
-        finally:
-            self._pulled = first + len(pending)
-        return True
+            if self._submit_call is not None:
+                self._submit_each(self._submit_call, want)
+                return
+            items, error, ended = self._inputs.pull(want, inf if room is None else room)
+        except BaseException as failure:
+            self._input_failed = True
+            self._inputs, self._error = None, failure
+            return
+        self._pending_first = self._pulled
+        self._pending += items
+        self._pulled += len(items)
+        if error is not None:
+            self._results.put(self._pulled, partial(_raise, error))
+            self._pulled += 1
+        if ended:
+            self._inputs = None
 
     def _submit_pending(self, *, block: bool) -> None:
         """Submit what was pulled, as far as there are slots."""
@@ -366,20 +353,22 @@ class MapRun:
                 return
             self._pending_first += granted
 
-    def _submit_each(self, inputs: Iterator[tuple[Any, ...]]) -> bool:
-        """Submit inputs one by one; returns whether all were taken."""
-        for args in inputs:
-            assert self._submit_call is not None
+    def _submit_each(self, submit: Callable[..., Future[Any]], want: int) -> None:
+        """Submit up to ``want`` inputs one by one."""
+        before = self._pulled
+        assert self._inputs is not None
+        for args in islice(self._inputs, want):
             try:
-                future = self._submit_call(self._fn, *args)
+                future = submit(self._fn, *args)
             except Exception as error:
                 self._end_input(error)
-                return False
+                return
             index = self._pulled
             self._pulled += 1
             self._futures[index] = future
             future.add_done_callback(partial(self._take_future, index))
-        return True
+        if self._pulled < before + want:
+            self._inputs = None
 
     def _take_future(self, index: int, future: Future[Any]) -> None:
         self._futures.pop(index, None)

@@ -17,6 +17,7 @@ import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
+from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
@@ -29,6 +30,7 @@ from ._outcomes import ATOMS
 from ._parts import Parts, Picker
 
 __all__ = [
+    "are_numbers",
     "can_import",
     "dump",
     "dump_args",
@@ -38,7 +40,6 @@ __all__ = [
     "dump_inherited",
     "dump_parts",
     "is_remote",
-    "item_of",
     "load_error",
     "name_of",
 ]
@@ -138,19 +139,18 @@ def dump_args(args: tuple[Any, ...]) -> bytes | Parts:
     return pickled.copy() if isinstance(pickled, Parts) else pickled
 
 
-def item_of(args: tuple[Any, ...]) -> tuple[Any, ...] | bytes | Parts:
-    """Return the arguments themselves where they are a few numbers, which cannot change; else their pickle.
+def are_numbers(calls: list[tuple[Any, ...]]) -> bool:
+    """Return whether the arguments of all these calls are numbers, none of them as long as a book.
 
-    So the numbers of many calls are pickled together, which costs a tenth.
+    They cannot change, and those of many calls are pickled together, which costs a tenth.
     """
-    if _all_numbers(map(type, args)):
-        try:
-            # An integer may be as long as a book.
-            fsum(args)
-            return args
-        except (OverflowError, ValueError):
-            pass
-    return dump_args(args)
+    if not _all_numbers(map(type, chain.from_iterable(calls))):
+        return False
+    try:
+        fsum(chain.from_iterable(calls))
+    except (OverflowError, ValueError):
+        return False
+    return True
 
 
 def dump_call(fn: Callable[..., Any], obj: Any) -> bytes | Parts:
