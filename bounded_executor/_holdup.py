@@ -50,6 +50,8 @@ class HoldUp:
         self._stopped: Deadlines[Child] = Deadlines(STOP_SECONDS)
         # Which item each was at when it was looked at last.
         self._seen: dict[Child, int] = {}
+        # In which turn each was told to begin no more.
+        self._told: dict[Child, int] = {}
 
     def watch(self, child: Child, now: float) -> None:
         """Note that a child has begun work, has been given more, or has said something."""
@@ -67,8 +69,8 @@ class HoldUp:
             held.start(child, now)
 
     def stops(self, child: Child) -> bool:
-        """Return whether a child is told to begin no more, and nothing has been taken back yet."""
-        return child in self._stopped
+        """Return whether a child is told to begin no more of the work that it has."""
+        return self._told.get(child) == child.work_turn
 
     def forget(self, child: Child) -> None:
         """Note that a child has done its work, or is gone."""
@@ -76,6 +78,7 @@ class HoldUp:
         self._held_long.stop(child)
         self._stopped.stop(child)
         self._seen.pop(child, None)
+        self._told.pop(child, None)
 
     def next(self) -> float | None:
         """Return when something is due, on the clock of ``time.monotonic``; None where nothing is."""
@@ -134,6 +137,7 @@ class HoldUp:
             self.board.refuse(child.place, child.turn)
         self.forget(child)
         self._stopped.start(child)
+        self._told[child] = child.work_turn
 
     def _take_back(self, child: Child) -> None:
         work = child.work
