@@ -228,6 +228,8 @@ class Workers:
                 self._heard_of(child)
         elif frame.kind == Kind.STOPPED:
             if work is not None and work.ident == frame.ident:
+                # It refuses that too, which comes after this.
+                self._take_next(child)
                 self._roster.give_less(child, work.count - work.done)
                 self._dispatcher.give_back(work)
                 self._has_no_work(child, monotonic())
