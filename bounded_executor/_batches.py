@@ -8,9 +8,11 @@ a task takes is the running average of its function, so the first ones of a func
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from ._work import Work
 
-__all__ = ["BATCH_BYTES", "is_done_within", "most"]
+__all__ = ["gather", "is_done_within", "most"]
 
 # How long a worker should be busy with what one message brings.
 BATCH_SECONDS = 0.0025
@@ -27,6 +29,27 @@ def is_done_within(work: Work, seconds: float | None) -> bool:
     known = work.function.seconds
     heavy = max(work.weight(), work.function.size) > BATCH_BYTES
     return known is not None and known <= seconds and not heavy
+
+
+def gather(first: Work, waiting: OrderedDict[int, Work], most: int) -> list[Work]:
+    """Take out what may travel with ``first`` and waits just behind it; returns it with that.
+
+    Args:
+        first: taken out already.
+        waiting: by its number, in the order in which it waits; its owner's lock is held.
+        most: tasks in all.
+    """
+    works = [first]
+    count, weight = first.count, first.weight()
+    while waiting:
+        work = next(iter(waiting.values()))
+        count += work.count
+        weight += work.weight()
+        if count > most or weight > BATCH_BYTES or not works[-1].is_joined_by(work) or work.sink.full(work):
+            break
+        del waiting[work.ident]
+        works.append(work)
+    return works
 
 
 def most(work: Work, waiting: int, among: int, limit: int | None) -> int:

@@ -37,11 +37,10 @@ from collections.abc import Callable
 from functools import partial
 
 from . import _batches
+from ._arrivals import Arrivals
 from ._delivery import Delivery
 from ._ledger import Ledger
-from ._outcomes import Group
 from ._parked import Parked
-from ._parts import Pickled
 from ._phase import ErrorFactory, Phase
 from ._resting import Resting
 from ._work import Sink, Work
@@ -52,7 +51,7 @@ __all__ = ["Dispatcher"]
 SUSPECT_LOSSES = 2
 
 
-class Dispatcher:
+class Dispatcher(Arrivals):
     """The queue between those who submit and the backend that runs the work.
 
     Args:
@@ -67,7 +66,7 @@ class Dispatcher:
     """
 
     def __init__(self, ledger: Ledger, delivery: Delivery | None = None) -> None:
-        self.ledger = ledger
+        super().__init__(ledger)
         self.delivery = delivery or Delivery(ledger)
         self.wake: Callable[[], None] = _nobody
         self.hungry = True
@@ -80,9 +79,6 @@ class Dispatcher:
         self._phase = Phase()
         self._submitted = 0
         self._cancelled = 0
-        self.succeeded = 0
-        self.failed = 0
-        self._arrived: list[Callable[[], None]] = []
 
     def submit(self, work: Work, *, after_close: bool = False) -> None:
         """Accept work whose slots are held; on an error they are given back first.
@@ -145,23 +141,9 @@ class Dispatcher:
 
     def _take_joined(self, first: Work, most: int) -> Work | None:
         """Return what was taken and what waits behind it as one piece; None where nobody wants any of it."""
-        works = [first]
-        count, weight = first.count, first.weight()
-        last = first
         with self._lock:
-            while self._waiting:
-                work = next(iter(self._waiting.values()))
-                count += work.count
-                weight += work.weight()
-                if count > most or weight > _batches.BATCH_BYTES or not last.is_joined_by(work):
-                    break
-                if work.sink.full(work):
-                    # It is to be parked.
-                    break
-                del self._waiting[work.ident]
-                works.append(work)
-                last = work
-            self._waiting_items -= sum(map(len, [work.items for work in works]))
+            works = _batches.gather(first, self._waiting, most)
+            self._waiting_items -= sum(work.count for work in works)
         wanted = []
         for work in works:
             if work.sink.start():
@@ -221,46 +203,6 @@ class Dispatcher:
             self.ledger.finish(work.count)
             return None
         return work
-
-    def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: Pickled) -> None:
-        """Note that the next item of ``work`` has ended in a result or the task's own error.
-
-        :meth:`deliver` is to follow.
-        """
-        if index != work.done:
-            raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")
-        work.done += 1
-        if ok:
-            self.succeeded += 1
-        else:
-            self.failed += 1
-        work.function.learn(seconds, len(body))
-        self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
-        self._arrived.append(work.sink.outcome(work.first + index, ok, body))
-
-    def outcomes(self, work: Work, group: Group, seconds: float | None) -> None:
-        """Note that the next items of ``work`` have ended in results, in so many seconds if that is known.
-
-        :meth:`deliver` is to follow.
-        """
-        first = work.done
-        work.done += group.count
-        self.succeeded += group.count
-        if seconds is not None:
-            work.function.learn(seconds, group.size, group.count)
-        size = work.size(first, group.count)
-        self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
-        self._arrived.append(work.sink.outcomes(work.first + first, group))
-
-    def deliver(self) -> None:
-        """Let those know that wait for the outcomes that have been noted.
-
-        Workers are given their next tasks before that: whoever waits begins to run at once, and keeps the
-        backend's thread from running.
-        """
-        arrived, self._arrived = self._arrived, []
-        for let_know in arrived:
-            let_know()
 
     def give_back(self, work: Work, *, skip: int = 0) -> None:
         """Note that the worker runs none of the items without an outcome: they go to the front.
@@ -474,12 +416,6 @@ class Dispatcher:
     def _fail(self, work: Work, make_error: ErrorFactory) -> None:
         for index in range(work.count):
             self.fail_item(work, index, make_error())
-
-    def fail_item(self, work: Work, index: int, error: BaseException) -> None:
-        """Note that an item ended in an error that is not its task's own."""
-        self.failed += 1
-        self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
-        work.sink.fail(work.first + index, error)
 
 
 def _nobody() -> None:

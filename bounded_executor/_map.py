@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from functools import partial
@@ -30,6 +29,7 @@ from . import _pickling
 from ._admission import must_not_block
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher
+from ._fetched import Fetched
 from ._function import Function, Functions
 from ._inputs import Inputs
 from ._outcomes import Group
@@ -102,9 +102,7 @@ class MapRun:
         self._error: BaseException | None = None
         self._pulled = 0
         self._fetched = 0
-        # Of what was fetched together and is not yielded yet: results, or what returns them.
-        self.values: deque[Any] = deque()
-        self._loaders: deque[Callable[[], Any]] = deque()
+        self.fetched = Fetched()
         self._pending: list[Item] = []  # the last that were pulled, and are not submitted yet
         self._pending_first = 0
         self._results = Results(dispatcher.ledger, unordered)
@@ -158,11 +156,9 @@ class MapRun:
         if self.finished:
             raise StopIteration
         try:
-            if not (self.values or self._loaders):
+            if not self.fetched:
                 self._fetch()
-            if self.values:
-                return self.values.popleft()
-            return _end_noisily(self._loaders.popleft())
+            return self.fetched.next()
         except BaseException:
             self.cancel()
             raise
@@ -179,15 +175,7 @@ class MapRun:
         outcome = self._results.take(self._fetched, self._pulled - self._fetched, self._deadline)
         if outcome is None:
             raise self._timed_out()
-        if not isinstance(outcome, Group):
-            self._fetched += 1
-            self._loaders.append(outcome)
-        else:
-            self._fetched += outcome.count
-            if outcome.together:
-                self.values.extend(outcome.values())
-            else:
-                self._loaders.extend(partial(load_outcome, ok, body) for ok, body in outcome.each())
+        self._fetched += self.fetched.add(outcome)
         if self._dispatcher.parking:
             self._dispatcher.wake()
 
@@ -246,8 +234,7 @@ class MapRun:
         self.finished = True
         if self._consumer_feeds.is_set():
             self._end_input(None)
-        self.values.clear()
-        self._loaders.clear()
+        self.fetched.clear()
         self._dispatcher.discard_sink(self)
         for future in list(self._futures.values()):
             future.cancel()
@@ -389,14 +376,6 @@ class MapRun:
         except Exception as error:
             self._end_input(error)
             return 0
-
-
-def _end_noisily(load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except StopIteration as error:
-        # As it is, it would end the map as if the inputs had ended.
-        raise RuntimeError("a task of the map raised StopIteration") from error
 
 
 def _raise(error: BaseException) -> Any:

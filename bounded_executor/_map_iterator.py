@@ -25,7 +25,7 @@ class MapIterator(Iterator[Any]):
         self._executor: object | None = executor
         self._on_begin = on_begin
         self._pid = os.getpid()
-        self._values = run.values
+        self._values = run.fetched.values
 
     def __next__(self) -> Any:
         # All that there is to do for most results.

@@ -280,7 +280,7 @@ class Calls:
         return True
 
     def wait_again(self, forget: Callable[[], object]) -> None:
-        raise NotImplementedError("they wait each for itself")
+        raise TypeError("they wait each for itself")
 
     def full(self, work: Work) -> bool:
         return False

@@ -22,12 +22,10 @@ from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._giving import Giver
 from ._governor import RETRY_SECONDS, Governor
-from ._holdup import HoldUp
+from ._hearing import OUTCOMES, Hearing
 from ._lateness import Lateness
 from ._loop import Loop
-from ._outcomes import Group
 from ._params import Settings
-from ._parts import Parts, Pickled
 from ._phase import broken
 from ._pidfds import await_ends
 from ._roster import Child, Roster
@@ -72,7 +70,10 @@ class Workers:
         self.starter = Starter(settings, session, self._supervision, self._roster, self._loop, self.endings)
         self._lateness = Lateness(settings.task_timeout, self._roster, self._supervision)
         self._stall = StallWatch(settings.stall_warning, self._roster)
-        self._hold_up = HoldUp(dispatcher, self._roster, self._heard_of)
+        self._hearing = Hearing(
+            dispatcher, self._roster, self._lateness, self._stall, self.endings, self._replace
+        )
+        self._hold_up = self._hearing.hold_up
         self._any_ready = False
         self._giver = Giver(
             settings.max_workers,
@@ -211,28 +212,8 @@ class Workers:
             self._lateness.lost_touch(child)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
-        work = child.work
-        if frame.kind in (Kind.RESULT, Kind.RESULT_PARTS, Kind.ERROR):
-            # What was fetched from the board may still be sent.
-            if work is not None and work.ident == frame.ident and work.done == frame.index:
-                body: Pickled = frame.body
-                if frame.kind == Kind.RESULT_PARTS:
-                    body = Parts.of_body(frame.body)
-                self._dispatcher.outcome(work, frame.index, frame.kind != Kind.ERROR, frame.seconds, body)
-                self._heard_of(child)
-        elif frame.kind in (Kind.TOGETHER, Kind.EACH):
-            if work is not None and work.ident == frame.ident and work.done < frame.index + frame.count:
-                together = frame.kind == Kind.TOGETHER
-                group = Group(frame.body, frame.count, together, work.done - frame.index)
-                self._dispatcher.outcomes(work, group, frame.seconds)
-                self._heard_of(child)
-        elif frame.kind == Kind.STOPPED:
-            if work is not None and work.ident == frame.ident:
-                # It refuses that too, which comes after this.
-                self._take_next(child)
-                self._roster.give_less(child, work.count - work.done)
-                self._dispatcher.give_back(work)
-                self._has_no_work(child, monotonic())
+        if frame.kind in OUTCOMES:
+            self._hearing.take(child, frame)
         elif frame.kind == Kind.PEAK:
             if self._giver.governor is not None:
                 self._giver.governor.learn(frame.ident - child.idle_bytes)
@@ -255,43 +236,6 @@ class Workers:
         elif frame.kind == Kind.INIT_ERROR:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
-
-    def _heard_of(self, child: Child) -> None:
-        work = child.work
-        assert work is not None
-        now = monotonic()
-        child.has_finished = True
-        self.endings.proved_useful()
-        self._stall.heard(now)
-        if child.leaving:
-            self._take_next(child)
-            self._dispatcher.give_back(work)
-        if work.done >= work.count:
-            self._has_no_work(child, now)
-            return
-        # The next item has begun.
-        child.since = now
-        self._goes_on(child, now)
-
-    def _goes_on(self, child: Child, now: float) -> None:
-        self._lateness.begin(child, now)
-        self._hold_up.watch(child, now)
-
-    def _has_no_work(self, child: Child, now: float) -> None:
-        if self._roster.go_on(child, now):
-            # What it was told about the work before says nothing of this.
-            self._hold_up.forget(child)
-            self._goes_on(child, now)
-            return
-        self._lateness.rest(child)
-        self._hold_up.forget(child)
-        if self._roster.rest(child):
-            self._replace(child)
-
-    def _take_next(self, child: Child) -> None:
-        work = self._roster.take_next(child)
-        if work is not None:
-            self._dispatcher.give_back(work)
 
     # Ends
 
@@ -346,7 +290,7 @@ class Workers:
             self._take_frame(child, frame)
         self._hold_up.collect(child)
         self._dispatcher.deliver()
-        self._take_next(child)
+        self._hearing.take_next(child)
 
     def _not_started(self, ident: int, why: str) -> None:
         """Go on with the children that there are, and try again in a moment."""
@@ -404,7 +348,7 @@ class Workers:
         self._dispatcher.deliver()
         self._dispatcher.break_(make)
         for child in self._roster:
-            self._take_next(child)
+            self._hearing.take_next(child)
             work = self._roster.take_work(child)
             if work is not None:
                 while work.done < work.count:

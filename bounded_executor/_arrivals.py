@@ -1,0 +1,76 @@
+"""What becomes of the outcomes that a backend reports: slots are given back, and those who wait are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ._ledger import Ledger
+from ._outcomes import Group
+from ._parts import Pickled
+from ._work import Work
+
+__all__ = ["Arrivals"]
+
+
+class Arrivals:
+    """Takes outcomes of work that a backend has.
+
+    Args:
+        ledger: where their slots go.
+
+    Attributes:
+        succeeded: items that have ended in a result.
+        failed: items that have ended in an error.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.succeeded = 0
+        self.failed = 0
+        self._arrived: list[Callable[[], None]] = []
+
+    def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: Pickled) -> None:
+        """Note that the next item of ``work`` has ended in a result or the task's own error.
+
+        :meth:`deliver` is to follow.
+        """
+        if index != work.done:
+            raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")
+        work.done += 1
+        if ok:
+            self.succeeded += 1
+        else:
+            self.failed += 1
+        work.function.learn(seconds, len(body))
+        self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
+        self._arrived.append(work.sink.outcome(work.first + index, ok, body))
+
+    def outcomes(self, work: Work, group: Group, seconds: float | None) -> None:
+        """Note that the next items of ``work`` have ended in results, in so many seconds if that is known.
+
+        :meth:`deliver` is to follow.
+        """
+        first = work.done
+        work.done += group.count
+        self.succeeded += group.count
+        if seconds is not None:
+            work.function.learn(seconds, group.size, group.count)
+        size = work.size(first, group.count)
+        self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
+        self._arrived.append(work.sink.outcomes(work.first + first, group))
+
+    def deliver(self) -> None:
+        """Let those know that wait for the outcomes that have been noted.
+
+        Workers are given their next tasks before that: whoever waits begins to run at once, and keeps the
+        backend's thread from running.
+        """
+        arrived, self._arrived = self._arrived, []
+        for let_know in arrived:
+            let_know()
+
+    def fail_item(self, work: Work, index: int, error: BaseException) -> None:
+        """Note that an item ended in an error that is not its task's own."""
+        self.failed += 1
+        self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
+        work.sink.fail(work.first + index, error)
