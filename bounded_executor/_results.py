@@ -38,6 +38,7 @@ class Results:
         self._order: deque[int] = deque()
         self._cancelled: deque[int] = deque()
         self._weightless = False
+        self._wanted = 0
         self._put_bytes = 0
 
     def put(self, index: int, outcome: Outcome, size: int = 0, *, quietly: bool = False) -> None:
@@ -63,9 +64,10 @@ class Results:
             self._ledger.weigh(weight)
 
     def ring(self) -> None:
-        """Wake whoever waits for what was put quietly."""
+        """Wake whoever waits for what was put quietly; not for what he does not wait for yet."""
         with self._changed:
-            self._changed.notify()
+            if self._unordered or self._wanted in self._ready:
+                self._changed.notify()
 
     def cancel(self, index: int, outcome: Outcome) -> None:
         """Keep the end of an item that is never started; unordered, it comes after all that is."""
@@ -88,6 +90,7 @@ class Results:
             deadline: on the clock of ``time.monotonic``; None for no limit.
         """
         with self._changed:
+            self._wanted = index
             while not (self._order if self._unordered else index in self._ready):
                 if self._unordered and len(self._cancelled) >= outstanding:
                     self._order.append(self._cancelled.popleft())
