@@ -31,6 +31,12 @@ CONTENDERS: dict[str, Contender] = {
             "the same by `imap` with `chunksize=1`, which has no bound: it takes all inputs at once",
             "multiprocessing",
         ),
+        PoolImap(
+            "Pool-imap-bound",
+            "the same, with inputs that a semaphore holds back until there are results",
+            "multiprocessing",
+            bounded=True,
+        ),
         Standard(
             "ProcessPoolExecutor",
             "`concurrent.futures.ProcessPoolExecutor` of the standard library, `submit` or `map`; it "

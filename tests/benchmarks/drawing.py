@@ -18,6 +18,7 @@ COLOURS = {
     "ours-preload": "#4a9fe0",
     "Pool": "#d55e00",
     "Pool-imap": "#f0a060",
+    "Pool-imap-bound": "#c8803c",
     "ProcessPoolExecutor": "#a04080",
     "pebble": "#009e73",
     "mpire": "#b08a00",

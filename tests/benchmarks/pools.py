@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,16 +54,37 @@ class Pool(Contender):
 
 
 class PoolImap(Pool):
-    """The same by ``imap``, which takes tasks one at a time as well, but has no bound."""
+    """The same by ``imap``, which takes tasks one at a time as well, but has no bound.
+
+    Args:
+        bounded: hold the inputs back all the same, until there are results.
+    """
+
+    def __init__(self, *about: str, bounded: bool = False) -> None:
+        super().__init__(*about)
+        self._bounded = bounded
 
     @contextmanager
     def pool(self, workers: int, every: int | None, unfinished: int | None = None) -> Iterator[Run]:
         with self.make(workers, every) as pool:
 
             def run(task: Task, inputs: Iterable[Any], keep: Callable[[Any], Any] = whole) -> list[Any]:
-                return [keep(one) for one in pool.imap(task, inputs, chunksize=1)]
+                if not self._bounded:
+                    return [keep(one) for one in pool.imap(task, inputs, chunksize=1)]
+                slots = threading.BoundedSemaphore(bound_of(workers, unfinished))
+                results = []
+                for one in pool.imap(task, _held_back(inputs, slots), chunksize=1):
+                    slots.release()
+                    results.append(keep(one))
+                return results
 
             yield run
+
+
+def _held_back(inputs: Iterable[Any], slots: threading.Semaphore) -> Iterator[Any]:
+    for one in inputs:
+        slots.acquire()
+        yield one
 
 
 class Pebble(Contender):
