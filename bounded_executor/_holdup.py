@@ -72,6 +72,11 @@ class HoldUp:
         """Return whether a child is told to begin no more of the work that it has."""
         return self._told.get(child) == child.work_turn
 
+    def stop(self, child: Child) -> None:
+        """Have a child begin nothing more, whatever it has."""
+        if child.place is not None and self.board is not None:
+            self.board.stop(child.place, child.turn)
+
     def forget(self, child: Child) -> None:
         """Note that a child has done its work, or is gone."""
         self._held.stop(child)

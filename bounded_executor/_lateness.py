@@ -76,11 +76,12 @@ class Lateness:
         if number == signal.SIGKILL:
             self._killed.start(child)
 
-    def look(self, hear: Callable[[Child], None]) -> bool:
+    def look(self, hear: Callable[[Child], None], stop: Callable[[Child], None]) -> bool:
         """End what is due.
 
         Args:
             hear: takes what a child has written so far. This thread may have been late itself.
+            stop: has a child begin none of the other tasks that it has.
 
         Returns:
             Whether the supervisor does not do what it is told.
@@ -91,6 +92,7 @@ class Lateness:
             hear(child)
             if child.work is not None and child not in self._tasks:
                 child.timed_out = True
+                stop(child)
                 # Should the outcome still come, nothing else may be run there.
                 self._roster.leave(child)
                 self._supervision.kill(child, STACK_SIGNAL)

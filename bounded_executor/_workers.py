@@ -265,7 +265,7 @@ class Workers:
         return min((one for one in dues if one is not None), default=None)
 
     def _look_for_late_ones(self) -> None:
-        if self._lateness.look(self._hear_child) and self._dispatcher.drained:
+        if self._lateness.look(self._hear_child, self._hold_up.stop) and self._dispatcher.drained:
             # Nobody is to wait for the supervisor's import at the end.
             self._lose_supervisor(stuck=True)
         self._stall.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import pickle
@@ -111,6 +112,15 @@ def test_each_item_of_a_chunk_has_the_time_for_itself(bad: int) -> None:
         with pytest.raises(TaskTimeout):
             next(results)
         assert_all_free(ex)
+
+
+def test_one_that_ends_too_late_does_not_have_the_next_begun_there(tmp_path: Path) -> None:
+    """They are run elsewhere, and its process is to be killed."""
+    log = str(tmp_path / "log")
+    with BoundedProcessPoolExecutor(1, task_timeout=0.2) as ex:
+        call = functools.partial(bad_tasks.note_and_be_late_once, log, late=1, seconds=0.5)
+        assert list(ex.map(call, range(4), chunksize=4)) == [0, 1, 2, 3]
+    assert sorted(tasks.notes(log)) == ["0", "1", "2", "3"]
 
 
 def test_a_task_that_timed_out_is_run_again(tmp_path: Path) -> None:
