@@ -27,7 +27,7 @@ COLOURS = {
     "loky": "#56b4a9",
     "joblib": "#c0a0d8",
 }
-MARKERS = dict(zip(COLOURS, "ooDdsv^P*Xh", strict=True))
+MARKERS = dict(zip(COLOURS, "ooDd<sv^P*Xh", strict=True))
 
 Drawn = Sequence[tuple[Row, Summary]]
 GRID = "#dddddd"
