@@ -111,14 +111,21 @@ class HoldUp:
             self._dispatcher.outcomes(work, group, None)
             self._heard(child)
 
-    def _fetch(self, child: Child) -> None:
+    def _collected(self, child: Child) -> tuple[Work, int | None] | None:
+        """Collect; return what the child still has and what it has begun of it, None if it has done all."""
         work = child.work
         if work is None or child.place is None or self.board is None:
-            return
+            return None
         self.collect(child)
         if child.work is not work:
+            return None
+        return work, self.board.begun(child.place, child.work_turn)
+
+    def _fetch(self, child: Child) -> None:
+        found = self._collected(child)
+        if found is None:
             return
-        begun = self.board.begun(child.place, child.work_turn)
+        work, begun = found
         ahead = child.next is not None or (work.joins and max(begun or 0, 0) + 1 < work.count)
         if begun is not None and ahead:
             self._stop(child, work)
@@ -145,19 +152,15 @@ class HoldUp:
         self._told[child] = child.work_turn
 
     def _take_back(self, child: Child) -> None:
-        work = child.work
-        if work is None or child.place is None or self.board is None:
+        found = self._collected(child)
+        if found is None:
             return
-        self.collect(child)
-        if child.work is not work:
-            return
-        begun = self.board.begun(child.place, child.work_turn)
+        work, begun = found
         if begun is None:
             # It has done all of this, and will say so.
             return
-        if child.next is not None:
-            ahead = child.next
-            self._roster.take_next(child)
+        ahead = self._roster.take_next(child)
+        if ahead is not None:
             self._dispatcher.give_back(ahead)
         if work.joins:
             # One that it has not even begun stays with it: it may not be running at all.
