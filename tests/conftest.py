@@ -34,6 +34,8 @@ os.environ[MARK] = str(os.getpid())
 _stderr: list[int] = []
 # Process ids of all that this run was seen to start.
 _seen: set[int] = set()
+# Segments from before this run. Their names have the ids of processes long gone, and ids come again.
+_older: set[str] = set(os.listdir("/dev/shm"))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -128,7 +130,8 @@ def _descriptors() -> dict[int, str]:
 
 def _segments() -> set[str]:
     kinds = ("psm_", "loky-", "sem.")
-    return {name for name in os.listdir("/dev/shm") if name.startswith(kinds) and not _is_of_another(name)}
+    new = set(os.listdir("/dev/shm")) - _older
+    return {name for name in new if name.startswith(kinds) and not _is_of_another(name)}
 
 
 def _is_of_another(segment: str) -> bool:
