@@ -12,7 +12,7 @@ Guarantees
     what is heavier than the whole limit passes too.
 
 The lock
-    ``_lock`` guards every field, and every condition in ``_waiters`` is built on it. Nothing is
+    ``_lock`` guards every field, and those of the waiters. Nothing is
     done under it but arithmetic and notifying: no user code, no pickling, no waiting for
     anything but a slot. No other lock is taken while it is held. The collector may still run a
     ``__del__`` in the middle of it, which :meth:`Ledger.is_mine` lets its caller find out.
@@ -24,11 +24,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from time import monotonic
 
 from .errors import QueueFull, SubmitTimeout
 
-__all__ = ["Ledger", "LedgerCounts"]
+__all__ = ["Ledger", "LedgerCounts", "Waiter"]
 
 # How long one submit is held back while `queue_size` outcomes wait for their callbacks. Long
 # enough to slow a producer down to the speed of its callbacks, short enough that a callback
@@ -47,13 +48,20 @@ class LedgerCounts:
     weight: int
 
 
-class _Waiter:
-    __slots__ = ("after_close", "error", "granted", "sizes", "turn")
+class Waiter:
+    """A caller's place in the line for a slot; see :meth:`Ledger.line_up`."""
 
-    def __init__(self, lock: threading.RLock, sizes: Sequence[int], after_close: bool) -> None:
-        self.after_close = after_close
-        self.turn = threading.Condition(lock)
+    __slots__ = ("after_close", "began", "deadline", "error", "granted", "sizes", "timeout", "wake")
+
+    def __init__(
+        self, sizes: Sequence[int], timeout: float | None, wake: Callable[[], object], after_close: bool
+    ) -> None:
         self.sizes = sizes
+        self.timeout = timeout
+        self.wake = wake
+        self.after_close = after_close
+        self.began = monotonic()
+        self.deadline = None if timeout is None else self.began + timeout
         self.granted = 0
         self.error: Callable[[], BaseException] | None = None
 
@@ -66,7 +74,8 @@ class Ledger:
         queue_bytes: bytes that what is held may weigh; None for no limit.
         floor: slots that are handed out whatever the weight.
 
-    Every method may be called from any thread. Only :meth:`acquire` waits.
+    Every method may be called from any thread. Only :meth:`acquire` waits; :meth:`line_up` is for those
+    who wait for the same in their own way.
     """
 
     def __init__(self, queue_size: int, queue_bytes: int | None = None, floor: int = 1) -> None:
@@ -81,7 +90,7 @@ class Ledger:
         self._undelivered = 0
         self._above_bound = 0
         self._wait_seconds = 0.0
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[Waiter] = deque()
         # Since when nothing but callbacks holds the first waiter back; None while something else does.
         self._lagging_since: float | None = None
         self._closed: Callable[[], BaseException] | None = None
@@ -136,6 +145,75 @@ class Ledger:
                 return False
             self._hold(size)
             return True
+
+    def line_up(
+        self,
+        sizes: Sequence[int],
+        timeout: float | None,
+        wake: Callable[[], object],
+        *,
+        after_close: bool = False,
+    ) -> Waiter:
+        """Take a place in the line, as :meth:`acquire` does; :meth:`look` and :meth:`step_out` follow.
+
+        Args:
+            sizes: as with :meth:`acquire`.
+            timeout: as with :meth:`acquire`.
+            wake: called under the lock when it is time to look; must neither block nor raise.
+            after_close: as with :meth:`acquire`.
+        """
+        waiter = Waiter(sizes, timeout, wake, after_close)
+        with self._lock:
+            if self._closed is not None and not after_close:
+                waiter.error = self._closed
+            self._waiters.append(waiter)
+            self._serve()
+        return waiter
+
+    def look(self, waiter: Waiter) -> float | None:
+        """Return for how many seconds to wait before looking again at the latest; None: it has its slots.
+
+        Raises:
+            SubmitTimeout: the time is over.
+            BaseException: what :meth:`close` was given.
+        """
+        with self._lock:
+            if waiter.granted:
+                return None
+            if waiter.error is not None:
+                raise waiter.error()
+            now = monotonic()
+            if waiter.deadline is not None and now >= waiter.deadline:
+                raise SubmitTimeout(
+                    f"no slot became free within submit_timeout={waiter.timeout} seconds: "
+                    + self._full_message()
+                )
+            patience = inf if waiter.deadline is None else waiter.deadline - now
+            # What holds the head back may be nothing but callbacks that lag behind. Then
+            # its patience has an end, because such a callback may be waiting for a lock
+            # that the caller holds.
+            if self._waiters[0] is waiter and self._lagging_since is not None:
+                left = self._lagging_since + HOLD_BACK_SECONDS - now
+                if left <= 0:
+                    waiter.granted = 1
+                    self._hold(waiter.sizes[0])
+                    self._above_bound += 1
+                    return None
+                patience = min(patience, left)
+            return patience
+
+    def step_out(self, waiter: Waiter, *, keep: bool) -> None:
+        """Leave the line, with the slots that were granted or without."""
+        with self._lock:
+            if waiter.granted and not keep:
+                self._held -= waiter.granted
+                self._weight -= sum(waiter.sizes[: waiter.granted])
+            self._wait_seconds += monotonic() - waiter.began
+            if self._waiters and self._waiters[0] is waiter:
+                self._pop_head()
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            self._serve()
 
     def finish(self, count: int = 1, *, size: int = 0, to_deliver: bool = False) -> None:
         """Give slots back because outcomes arrived.
@@ -217,7 +295,7 @@ class Ledger:
                 if waiter.after_close and not after_close:
                     continue
                 waiter.error = error
-                waiter.turn.notify()
+                waiter.wake()
             self._serve()
 
     def counts(self) -> LedgerCounts:
@@ -266,59 +344,27 @@ class Ledger:
             waiter = self._waiters[0]
             waiter.granted = self._grant(waiter.sizes)
             self._pop_head()
-            waiter.turn.notify()
+            waiter.wake()
         if not self._waiters or not self._fits(self._waiters[0].sizes[0]):
             self._lagging_since = None
         elif self._lagging_since is None:
             self._lagging_since = monotonic()
-            self._waiters[0].turn.notify()
+            self._waiters[0].wake()
 
     def _pop_head(self) -> None:
         self._waiters.popleft()
         self._lagging_since = None
 
     def _wait(self, sizes: Sequence[int], timeout: float | None, after_close: bool) -> int:
-        began = monotonic()
-        deadline = None if timeout is None else began + timeout
-        waiter = _Waiter(self._lock, sizes, after_close)
-        self._waiters.append(waiter)
-        self._serve()
+        turn = threading.Condition(self._lock)
+        waiter = self.line_up(sizes, timeout, turn.notify, after_close=after_close)
+        kept = False
         try:
-            while not waiter.granted and waiter.error is None:
-                now = monotonic()
-                if deadline is not None and now >= deadline:
-                    raise SubmitTimeout(
-                        f"no slot became free within submit_timeout={timeout} seconds: "
-                        + self._full_message()
-                    )
-                # What holds the head back may be nothing but callbacks that lag behind. Then
-                # its patience has an end, because such a callback may be waiting for a lock
-                # that the caller holds.
-                patience = None if deadline is None else deadline - now
-                if self._waiters[0] is waiter and self._lagging_since is not None:
-                    left = self._lagging_since + HOLD_BACK_SECONDS - now
-                    if left <= 0:
-                        waiter.granted = 1
-                        self._hold(sizes[0])
-                        self._above_bound += 1
-                        break
-                    patience = left if patience is None else min(patience, left)
-                waiter.turn.wait(patience)
-        except BaseException:
-            if waiter.granted:
-                self._held -= waiter.granted
-                self._weight -= sum(sizes[: waiter.granted])
-                self._serve()
-            raise
+            while (patience := self.look(waiter)) is not None:
+                turn.wait(None if patience == inf else patience)
+            kept = True
         finally:
-            self._wait_seconds += monotonic() - began
-            if self._waiters and self._waiters[0] is waiter:
-                self._pop_head()
-                self._serve()
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-        if waiter.error is not None:
-            raise waiter.error()
+            self.step_out(waiter, keep=kept)
         return waiter.granted
 
     def _full_message(self) -> str:
