@@ -43,7 +43,7 @@ class Arrivals:
             self.failed += 1
         work.function.learn(seconds, len(body))
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
-        self._arrived.append(work.sink.outcome(work.first + index, ok, body))
+        self._arrived.append(work.sink.outcome(work.first + index, ok, body, seconds, work.attempts + 1))
 
     def outcomes(self, work: Work, group: Group, seconds: float | None) -> None:
         """Note that the next items of ``work`` have ended in results, in so many seconds if that is known.
@@ -57,7 +57,7 @@ class Arrivals:
             work.function.learn(seconds, group.size, group.count)
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
-        self._arrived.append(work.sink.outcomes(work.first + first, group))
+        self._arrived.append(work.sink.outcomes(work.first + first, group, seconds))
 
     def deliver(self) -> None:
         """Let those know that wait for the outcomes that have been noted.
@@ -69,8 +69,17 @@ class Arrivals:
         for let_know in arrived:
             let_know()
 
-    def fail_item(self, work: Work, index: int, error: BaseException) -> None:
-        """Note that an item ended in an error that is not its task's own."""
+    def fail_item(self, work: Work, index: int, error: BaseException, *, attempts: int | None = None) -> None:
+        """Note that an item ended in an error that is not its task's own.
+
+        Args:
+            work: what it is part of.
+            index: which one.
+            error: what it fails with.
+            attempts: how often it was started; None: as often as it cost its process, once at least.
+        """
+        if attempts is None:
+            attempts = max(1, work.attempts)
         self.failed += 1
         self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
-        work.sink.fail(work.first + index, error)
+        work.sink.fail(work.first + index, error, attempts)

@@ -415,7 +415,7 @@ class Dispatcher(Arrivals):
 
     def _fail(self, work: Work, make_error: ErrorFactory) -> None:
         for index in range(work.count):
-            self.fail_item(work, index, make_error())
+            self.fail_item(work, index, make_error(), attempts=work.attempts)
 
 
 def _nobody() -> None:

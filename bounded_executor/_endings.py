@@ -148,7 +148,9 @@ class Endings:
             text = f"{work.name} was not finished: its {how}."
             if breaks:
                 self._dispatcher.give_back(work, skip=1)
-                self._dispatcher.fail_item(work, work.done, BrokenProcessPool(text))
+                self._dispatcher.fail_item(
+                    work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
+                )
             else:
                 self._blame(work, lambda tries: TerminatedWorkerError(text + tries))
         if breaks:

@@ -132,15 +132,17 @@ class MapRun:
             return False
         return self._dispatcher.ledger.room() == 0
 
-    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
+    def outcome(
+        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+    ) -> Callable[[], None]:
         self._results.put(index, partial(load_outcome, ok, body), len(body), quietly=True)
         return self._results.ring
 
-    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+    def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
         self._results.put(index, group, group.size, quietly=True)
         return self._results.ring
 
-    def fail(self, index: int, error: BaseException) -> None:
+    def fail(self, index: int, error: BaseException, attempts: int) -> None:
         self._results.put(index, partial(_raise, error))
 
     def cancelled(self, work: Work) -> None:

@@ -39,16 +39,32 @@ class Sink(Protocol):
         """Return whether the work's results would be too much now. Takes no lock."""
         ...
 
-    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
-        """Take the outcome of one item, still pickled; returns what lets those know that wait for it."""
+    def outcome(
+        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+    ) -> Callable[[], None]:
+        """Take the outcome of one item, still pickled; returns what lets those know that wait for it.
+
+        Args:
+            index: the item's.
+            ok: it is a result, not an error.
+            body: its pickle.
+            seconds: how long the item ran.
+            attempts: how often it was started.
+        """
         ...
 
-    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
-        """Do the same with the results of items that follow each other."""
+    def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
+        """Do the same with the results of items that follow each other, all of them started once.
+
+        Args:
+            index: the first item's.
+            group: the results.
+            seconds: how long all of them ran, where that is known.
+        """
         ...
 
-    def fail(self, index: int, error: BaseException) -> None:
-        """Take an error that did not come from the task."""
+    def fail(self, index: int, error: BaseException, attempts: int) -> None:
+        """Take an error that did not come from the task, and how often the task was started."""
 
     def cancelled(self, work: Work) -> None:
         """Learn that the work will never be started."""
@@ -154,6 +170,11 @@ class Work:
         self.sizes = self.sizes[:start]
         return rest
 
+    @property
+    def attempts(self) -> int:
+        """How often it was started and not taken back, as far as that cost a process."""
+        return self.tries + self.losses
+
     def current(self) -> Work:
         """Return the first item without an outcome as work of its own."""
         if len(self.items) == 1:
@@ -190,8 +211,20 @@ class Work:
 
 
 class BoundedFuture(Future[Any]):
-    """A future whose ``cancel`` gives the slot back at once."""
+    """A future whose ``cancel`` gives the slot back at once, and that knows how its call ran.
 
+    Attributes:
+        seconds: how long the call ran in its process, in its last attempt; None until it is done, and
+            where nobody knows, as after a crash. Short calls that came back together share their time
+            evenly.
+        attempts: how often the call was started: 1 without retries, 0 if it never was, and until it is
+            done.
+
+    Both are set before the future is resolved, and do not change after that.
+    """
+
+    seconds: float | None = None
+    attempts: int = 0
     _forget: Callable[[], object] | None = None
 
     def cancel(self) -> bool:
@@ -237,17 +270,28 @@ class FutureSink:
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
+    def outcome(
+        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+    ) -> Callable[[], None]:
+        self.future.seconds = seconds
+        self.future.attempts = attempts
         return partial(self._delivery.put, self.future, ok, body)
 
-    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
-        return self.outcomes_of([self.future], group)
+    def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
+        return self.outcomes_of([self.future], group, seconds)
 
-    def outcomes_of(self, futures: list[BoundedFuture], group: Group) -> Callable[[], None]:
+    def outcomes_of(
+        self, futures: list[BoundedFuture], group: Group, seconds: float | None
+    ) -> Callable[[], None]:
         """Do the same for several futures, this one's perhaps among them."""
+        share = None if seconds is None else seconds / group.count
+        for future in futures:
+            future.seconds = share
+            future.attempts = 1
         return partial(self._delivery.put_group, futures, group)
 
-    def fail(self, index: int, error: BaseException) -> None:
+    def fail(self, index: int, error: BaseException, attempts: int) -> None:
+        self.future.attempts = attempts
         self._delivery.put_error(self.future, error)
 
     def cancelled(self, work: Work) -> None:
@@ -285,17 +329,19 @@ class Calls:
     def full(self, work: Work) -> bool:
         return False
 
-    def outcome(self, index: int, ok: bool, body: Pickled) -> Callable[[], None]:
-        let_know: Callable[[], None] = self.take(index).outcome(0, ok, body)
+    def outcome(
+        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+    ) -> Callable[[], None]:
+        let_know: Callable[[], None] = self.take(index).outcome(0, ok, body, seconds, attempts)
         return let_know
 
-    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+    def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
         sinks = [self.take(number) for number in range(index, index + group.count)]
-        let_know: Callable[[], None] = sinks[0].outcomes_of([sink.future for sink in sinks], group)
+        let_know: Callable[[], None] = sinks[0].outcomes_of([sink.future for sink in sinks], group, seconds)
         return let_know
 
-    def fail(self, index: int, error: BaseException) -> None:
-        self.take(index).fail(0, error)
+    def fail(self, index: int, error: BaseException, attempts: int) -> None:
+        self.take(index).fail(0, error, attempts)
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):

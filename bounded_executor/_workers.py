@@ -351,9 +351,12 @@ class Workers:
             self._hearing.take_next(child)
             work = self._roster.take_work(child)
             if work is not None:
+                attempts = work.attempts + 1
                 while work.done < work.count:
                     work.done += 1
-                    self._dispatcher.fail_item(work, work.done - 1, make())
+                    self._dispatcher.fail_item(work, work.done - 1, make(), attempts=attempts)
+                    # Those behind the first have not begun.
+                    attempts = 0
         self._kill_all(signal.SIGKILL)
 
     def _end(self) -> None:

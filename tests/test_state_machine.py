@@ -64,13 +64,13 @@ class MapSink:
     def wait_again(self, forget: object) -> None:
         """A map is told nothing that it does not know."""
 
-    def outcome(self, index: int, ok: bool, body: bytes) -> Callable[[], None]:
+    def outcome(self, index: int, ok: bool, body: bytes, seconds: float, attempts: int) -> Callable[[], None]:
         return partial(self._end, index, "ok" if ok else "error")
 
-    def outcomes(self, index: int, group: Group) -> Callable[[], None]:
+    def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
         return partial(self._end_all, range(index, index + group.count), "ok")
 
-    def fail(self, index: int, error: BaseException) -> None:
+    def fail(self, index: int, error: BaseException, attempts: int) -> None:
         self._end(index, "lost")
 
     def cancelled(self, work: Work) -> None:
