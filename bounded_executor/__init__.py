@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._executor import BoundedProcessPoolExecutor
     from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
-    from .stats import ExecutorStats
+    from .stats import ExecutorStats, Histogram
 
 __all__ = [
     "BoundedProcessPoolExecutor",
     "BrokenProcessPool",
     "ExecutorStats",
+    "Histogram",
     "QueueFull",
     "SubmitTimeout",
     "TaskTimeout",

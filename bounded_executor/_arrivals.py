@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ._ledger import Ledger
 from ._outcomes import Group
 from ._parts import Pickled
+from ._times import Times
 from ._work import Work
 
 __all__ = ["Arrivals"]
@@ -21,12 +22,14 @@ class Arrivals:
     Attributes:
         succeeded: items that have ended in a result.
         failed: items that have ended in an error.
+        times: how long items ran.
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.succeeded = 0
         self.failed = 0
+        self.times = Times()
         self._arrived: list[Callable[[], None]] = []
 
     def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: Pickled) -> None:
@@ -42,6 +45,7 @@ class Arrivals:
         else:
             self.failed += 1
         work.function.learn(seconds, len(body))
+        self.times.add(seconds)
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcome(work.first + index, ok, body, seconds, work.attempts + 1))
 
@@ -55,6 +59,7 @@ class Arrivals:
         self.succeeded += group.count
         if seconds is not None:
             work.function.learn(seconds, group.size, group.count)
+            self.times.add(seconds, group.count)
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcomes(work.first + first, group, seconds))

@@ -144,13 +144,15 @@ class Core:
             submitted=submitted,
             unfinished=counts.held,
             waiting=waiting,
+            running=workers.roster.running(),
             undelivered=counts.undelivered,
             succeeded=self.dispatcher.succeeded,
             failed=self.dispatcher.failed,
             cancelled=cancelled,
             above_bound=counts.above_bound,
             submit_wait_seconds=counts.wait_seconds,
-            children=workers.children,
+            children=len(workers.roster),
+            children_memory_bytes=workers.roster.memory_bytes(),
             children_started=workers.starter.children_started,
             children_replaced=workers.children_replaced,
             children_over_memory=workers.children_over_memory,
@@ -158,7 +160,26 @@ class Core:
             supervisors_lost=workers.endings.supervisors_lost,
             timed_out=workers.endings.timed_out,
             retried=workers.endings.retried,
+            task_seconds=self.dispatcher.times.histogram(),
         )
+
+    def describe(self) -> str:
+        """Say in one line what the executor does now; takes only locks that are held for a moment."""
+        dispatcher = self.dispatcher
+        _, waiting, cancelled = dispatcher.counters()
+        finished = dispatcher.succeeded + dispatcher.failed + cancelled
+        return (
+            f"{self._state()}, workers={self.settings.max_workers}, "
+            f"running={self.workers.roster.running()}, waiting={waiting}, "
+            f"queue_size={self.settings.queue_size}, finished={finished}, failed={dispatcher.failed}"
+        )
+
+    def _state(self) -> str:
+        if self.dispatcher.broken:
+            return "broken"
+        if self.dispatcher.closed:
+            return "ended" if self._has_ended() else "shutting down"
+        return "running" if self._started else "not started"
 
     def drain_on_sigterm(self) -> Drain:
         """Have SIGTERM end this executor gently; the main thread's to call."""

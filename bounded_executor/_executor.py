@@ -306,6 +306,9 @@ class BoundedProcessPoolExecutor(Executor):
         """Return the counters as they are now."""
         return self._core.stats()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._core.describe()}>"
+
     def __exit__(
         self,
         exc_type: type[BaseException] | None,

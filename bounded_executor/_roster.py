@@ -16,6 +16,7 @@ import random
 from collections.abc import Iterator
 from time import monotonic
 
+from . import _memory
 from ._deadlines import Deadlines
 from ._report import Report
 from ._wire import Channel
@@ -159,6 +160,26 @@ class Roster:
     def working(self) -> Iterator[Child]:
         """Return the children that run a task."""
         return (child for child in self._children.values() if child.work is not None)
+
+    def running(self) -> int:
+        """Return how many tasks the children were given and have not ended; for any thread to call."""
+        count = 0
+        for child in self:
+            # Read once: the thread that owns the books may change them meanwhile.
+            for work in (child.work, child.next):
+                if work is not None:
+                    count += work.count - work.done
+        return count
+
+    def memory_bytes(self) -> dict[int, int]:
+        """Return the resident memory of each child that is ready, by process id; for any thread to call."""
+        found = {}
+        for child in self:
+            pid = child.pid
+            size = 0 if pid is None else _memory.resident(pid)
+            if pid is not None and size:
+                found[pid] = size
+        return found
 
     def starting(self) -> Iterator[Child]:
         """Return the children that are not ready yet."""

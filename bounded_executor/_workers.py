@@ -66,7 +66,9 @@ class Workers:
         self.wake = self._loop.wake
         self.note = self._loop.note
         self._supervision = Supervision(session, self._loop)
-        self._roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
+        self.roster = self._roster = Roster(
+            settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter
+        )
         self.starter = Starter(settings, session, self._supervision, self._roster, self._loop, self.endings)
         self._lateness = Lateness(settings.task_timeout, self._roster, self._supervision)
         self._stall = StallWatch(settings.stall_warning, self._roster)
@@ -145,11 +147,6 @@ class Workers:
     def discard(self) -> None:
         """Close what was opened, for an executor that ends before it started; takes no lock."""
         self._session.release_descriptors()
-
-    @property
-    def children(self) -> int:
-        """Task processes that have been started and not reaped."""
-        return len(self._roster)
 
     def kill(self, number: int) -> None:
         """Send a signal to every task process; tasks that it ends fail."""
