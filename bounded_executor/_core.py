@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from . import _loky
@@ -28,6 +29,7 @@ from ._params import Settings
 from ._phase import broken
 from ._session import Session
 from ._sigterm import Drain
+from ._summary import log_summary
 from ._workers import Workers
 from .stats import ExecutorStats
 
@@ -51,13 +53,12 @@ class Core:
         self.ledger = Ledger(settings.queue_size, settings.queue_bytes, floor=settings.max_workers)
         self.dispatcher = Dispatcher(self.ledger)
         self.functions = Functions()
-        self.workers = Workers(
-            self.dispatcher, settings, Session(settings), on_end=lambda: _running.discard(self)
-        )
+        self.workers = Workers(self.dispatcher, settings, Session(settings), on_end=self._end)
         self.dispatcher.wake = self.workers.wake
         self._lock = threading.RLock()
         self._starting = threading.RLock()
         self._started = False
+        self._began = 0.0
         self._drain_at_sigterm: Drain | None = None
         self._unbegun: set[MapRun] = set()
         self._map_runner: int | None = None
@@ -76,6 +77,7 @@ class Core:
                 self.dispatcher.delivery.start()
                 # Before it is so, because this thread may be interrupted in the middle of it.
                 self._started = True
+                self._began = monotonic()
                 _running.add(self)
                 _loky.at_exit(_at_exit)
                 self.workers.start(modules)
@@ -173,6 +175,14 @@ class Core:
             f"running={self.workers.roster.running()}, waiting={waiting}, "
             f"queue_size={self.settings.queue_size}, finished={finished}, failed={dispatcher.failed}"
         )
+
+    def _end(self) -> None:
+        _running.discard(self)
+        try:
+            log_summary(self.stats, self._began)
+        except Exception:
+            # A handler of the user's that raises must not keep anybody waiting for the end.
+            logging.getLogger("concurrent.futures").debug("the summary was not logged", exc_info=True)
 
     def _state(self) -> str:
         if self.dispatcher.broken:

@@ -138,7 +138,12 @@ class Endings:
         elif not child.retiring and not child.has_finished:
             self._stillborn += 1
         if child is self._witness and self._stillborn > MAX_STILLBORN:
-            self._break(self._storm(how, child), None)
+            storm = self._storm(how, child)
+            _log.error("%s", storm)
+            self._break(storm, None)
+        elif not begun and not child.retiring and not child.timed_out:
+            # One that never was of use is told as a storm, if more follow.
+            _log.log(logging.WARNING if child.has_finished else logging.INFO, "a worker ended: its %s", how)
         breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
         if work is not None and not begun and not child.timed_out:
             self._dispatcher.give_back(work)
@@ -147,6 +152,7 @@ class Endings:
         elif work is not None:
             text = f"{work.name} was not finished: its {how}."
             if breaks:
+                _log.warning("%s", text)
                 self._dispatcher.give_back(work, skip=1)
                 self._dispatcher.fail_item(
                     work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
@@ -175,6 +181,7 @@ class Endings:
             Whether what it was started from may be at fault.
         """
         if not asked_for:
+            _log.warning("the supervisor of the processes ended, and %d that had tasks with it", len(left))
             self.supervisors_lost += 1
             self._futile_supervisors += 1
         for child, work in left:
@@ -241,12 +248,13 @@ class Endings:
             rest = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** min(item.tries - 1, 100))
             self._run_again(item, rest * random.uniform(0.5, 1.0), error)
         else:
+            _log.warning("%s", _first_line(error))
             self._dispatcher.fail_item(work, work.done, error)
 
     def _run_again(self, item: Work, rest: float, error: BaseException) -> None:
         if self._dispatcher.again(item, rest, error):
             self.retried += 1
-            _log.info("%s is run once more: %s", item.name, error)
+            _log.warning("%s is run once more: %s", item.name, _first_line(error))
 
     def _has_begun(self, child: Child, work: Work) -> bool:
         return self._board is None or self._board.has_begun(child.place, child.work_turn, work.done)
@@ -259,6 +267,11 @@ class Endings:
             f"no worker process comes as far as its first task: {self._stillborn} ended one after the other "
             f"while they started{where}. The last, {how}{_say(words)}"
         )
+
+
+def _first_line(error: BaseException) -> str:
+    """Return what an error says without the stack that may follow."""
+    return str(error).partition("\n")[0]
 
 
 def _say(words: str) -> str:

@@ -16,6 +16,7 @@ from ._outcomes import Group
 from ._parts import Parts, Pickled
 from ._roster import Child, Roster
 from ._stall import StallWatch
+from ._summary import ProducerWatch
 from ._wire import Frame, Kind
 
 __all__ = ["OUTCOMES", "Hearing"]
@@ -57,6 +58,9 @@ class Hearing:
         self._stall = stall
         self._endings = endings
         self._replace = replace
+        self._producer = ProducerWatch(
+            roster.max_workers, lambda: dispatcher.waiting, lambda: dispatcher.times.total_seconds
+        )
 
     def take(self, child: Child, frame: Frame) -> None:
         """Take one of ``OUTCOMES``. What was fetched from the board before may still be sent."""
@@ -96,6 +100,7 @@ class Hearing:
         child.has_finished = True
         self._endings.proved_useful()
         self._stall.heard(now)
+        self._producer.heard(now)
         if child.leaving:
             self.take_next(child)
             self._dispatcher.give_back(work)

@@ -101,6 +101,7 @@ class Roster:
         jitter: up to so many more, at random for each child.
 
     Attributes:
+        max_workers: tasks that may run at once.
         busy: children that run something.
         alone: what runs wants nothing else beside it.
         retirement: when those that retire are due.
@@ -110,7 +111,7 @@ class Roster:
         self.busy = 0
         self.alone = False
         self.retirement: Deadlines[Child] = Deadlines(RETIREMENT_SECONDS)
-        self._max_workers = max_workers
+        self.max_workers = max_workers
         self._limit = limit
         self._jitter = jitter
         self._children: dict[int, Child] = {}
@@ -150,7 +151,7 @@ class Roster:
         """
         coming = self._live - self._live_busy
         if works > coming:
-            self._wanted = min(self._max_workers, self._live + works - coming)
+            self._wanted = min(self.max_workers, self._live + works - coming)
         return max(0, min(self._wanted, most) - self._live)
 
     def superfluous(self, most: int) -> list[Child]:
@@ -193,7 +194,7 @@ class Roster:
 
     def take_idle(self) -> Child | None:
         """Return a child that may be given work now, or None."""
-        if self._idle and self.busy < self._max_workers and not self.alone:
+        if self._idle and self.busy < self.max_workers and not self.alone:
             return self._idle.pop()
         return None
 
