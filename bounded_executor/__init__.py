@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._executor import BoundedProcessPoolExecutor
     from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
+    from .events import TaskEvent
     from .stats import ExecutorStats, Histogram
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Histogram",
     "QueueFull",
     "SubmitTimeout",
+    "TaskEvent",
     "TaskTimeout",
     "TerminatedWorkerError",
 ]
@@ -24,9 +26,9 @@ def __getattr__(name: str) -> Any:
     # it would cost each of them time and memory.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _executor, errors, stats
+    from . import _executor, errors, events, stats
 
-    for module in (_executor, errors, stats):
+    for module in (_executor, errors, events, stats):
         globals().update({public: getattr(module, public) for public in module.__all__})
     return globals()[name]
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
+from ._events import Events
 from ._ledger import Ledger
 from ._outcomes import Group
 from ._parts import Pickled
+from ._phase import ErrorFactory
 from ._times import Times
 from ._work import Work
 
@@ -23,6 +27,7 @@ class Arrivals:
         succeeded: items that have ended in a result.
         failed: items that have ended in an error.
         times: how long items ran.
+        events: is told of what befalls items, where somebody wants to know.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -30,6 +35,7 @@ class Arrivals:
         self.succeeded = 0
         self.failed = 0
         self.times = Times()
+        self.events: Events | None = None
         self._arrived: list[Callable[[], None]] = []
 
     def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: Pickled) -> None:
@@ -46,6 +52,10 @@ class Arrivals:
             self.failed += 1
         work.function.learn(seconds, len(body))
         self.times.add(seconds)
+        if self.events is not None:
+            error = None if ok else body
+            kind: Literal["succeeded", "failed"] = "succeeded" if ok else "failed"
+            self._arrived.append(partial(self.events.tell, kind, work.name, 1, seconds, error))
         self.ledger.finish(size=work.size(index), to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcome(work.first + index, ok, body, seconds, work.attempts + 1))
 
@@ -60,6 +70,8 @@ class Arrivals:
         if seconds is not None:
             work.function.learn(seconds, group.size, group.count)
             self.times.add(seconds, group.count)
+        if self.events is not None:
+            self._arrived.append(partial(self.events.tell, "succeeded", work.name, group.count, seconds))
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcomes(work.first + first, group, seconds))
@@ -87,4 +99,11 @@ class Arrivals:
             attempts = max(1, work.attempts)
         self.failed += 1
         self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
+        if self.events is not None:
+            self.events.tell("failed", work.name, error=error)
         work.sink.fail(work.first + index, error, attempts)
+
+    def _fail(self, work: Work, make_error: ErrorFactory) -> None:
+        """Fail all items of work that no worker has."""
+        for index in range(work.count):
+            self.fail_item(work, index, make_error(), attempts=work.attempts)

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import _loky
 from ._dispatch import Dispatcher
+from ._events import Events
 from ._function import Functions
 from ._ledger import Ledger
 from ._map import MapRun
@@ -52,6 +53,8 @@ class Core:
         self.settings = settings
         self.ledger = Ledger(settings.queue_size, settings.queue_bytes, floor=settings.max_workers)
         self.dispatcher = Dispatcher(self.ledger)
+        if settings.on_event is not None:
+            self.dispatcher.events = Events(settings.on_event, self.dispatcher.delivery)
         self.functions = Functions()
         self.workers = Workers(self.dispatcher, settings, Session(settings), on_end=self._end)
         self.dispatcher.wake = self.workers.wake

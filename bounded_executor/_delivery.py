@@ -113,6 +113,10 @@ class Delivery:
         """Have a future cancelled whose task is never started, by a caller that must run no user code."""
         self._queue.put(partial(cancel, future))
 
+    def call(self, call: Callable[[], None]) -> None:
+        """Have something called that raises nothing, after what has been handed over before."""
+        self._queue.put(call)
+
     def stop(self) -> None:
         """End the thread once everything that was handed over is delivered."""
         self._queue.put(None)

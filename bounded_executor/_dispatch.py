@@ -411,11 +411,9 @@ class Dispatcher(Arrivals):
         if self._parked:
             # Its slots may be what other work waits for.
             self.wake()
+        if self.events is not None:
+            self.events.tell("cancelled", work.name, work.count)
         work.sink.cancelled(work)
-
-    def _fail(self, work: Work, make_error: ErrorFactory) -> None:
-        for index in range(work.count):
-            self.fail_item(work, index, make_error(), attempts=work.attempts)
 
 
 def _nobody() -> None:

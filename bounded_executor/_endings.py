@@ -254,6 +254,8 @@ class Endings:
     def _run_again(self, item: Work, rest: float, error: BaseException) -> None:
         if self._dispatcher.again(item, rest, error):
             self.retried += 1
+            if self._dispatcher.events is not None:
+                self._dispatcher.events.tell("retried", item.name, error=error)
             _log.warning("%s is run once more: %s", item.name, _first_line(error))
 
     def _has_begun(self, child: Child, work: Work) -> bool:

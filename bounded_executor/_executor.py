@@ -30,6 +30,7 @@ from ._map_iterator import MapIterator
 from ._params import Settings, check_count, check_seconds
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
+from .events import TaskEvent
 from .stats import ExecutorStats
 
 __all__ = ["BoundedProcessPoolExecutor"]
@@ -86,6 +87,8 @@ class BoundedProcessPoolExecutor(Executor):
             one has been shut down. 0: everything has ended when ``shutdown`` returns.
         preload: names of modules that are imported once, before the first task, and shared by all
             workers. One whose import fails breaks the executor, with that error as the cause.
+        on_event: called with a ``TaskEvent`` for each task that ended or is run again, one at a time, on the
+            thread that runs done-callbacks. What it raises is logged. None: nobody wants to know.
 
     Raises:
         TypeError: a parameter is of the wrong type.
@@ -116,6 +119,7 @@ class BoundedProcessPoolExecutor(Executor):
         stall_warning: float | None = 300.0,
         idle_timeout: float = 10.0,
         preload: Iterable[str] = (),
+        on_event: Callable[[TaskEvent], object] | None = None,
     ) -> None:
         settings = Settings.check(
             max_workers=max_workers,
@@ -136,6 +140,7 @@ class BoundedProcessPoolExecutor(Executor):
             stall_warning=stall_warning,
             idle_timeout=idle_timeout,
             preload=preload,
+            on_event=on_event,
             default_workers=_loky.cpu_count,
         )
         self._max_workers = settings.max_workers

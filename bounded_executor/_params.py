@@ -14,6 +14,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, Literal
 
 from . import _memory
+from .events import TaskEvent
 
 __all__ = ["Settings", "check_count", "check_seconds"]
 
@@ -61,6 +62,13 @@ def _check_limit(name: str, value: Any) -> float | None:
     if not seconds:
         raise ValueError(f"{name} must be more than 0 seconds, or None for no limit, got {value!r}")
     return seconds
+
+
+def _check_callable(name: str, value: Any) -> Callable[..., object] | None:
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a callable or None, got {value!r}")
+    found: Callable[..., object] | None = value
+    return found
 
 
 def _check_crash(value: Any) -> Literal["isolate", "break"]:
@@ -133,6 +141,7 @@ class Settings:
     stall_warning: float | None
     idle_timeout: float
     preload: tuple[str, ...]
+    on_event: Callable[[TaskEvent], object] | None
 
     @property
     def limits_memory(self) -> bool:
@@ -162,6 +171,7 @@ class Settings:
         stall_warning: Any,
         idle_timeout: Any,
         preload: Any,
+        on_event: Any,
         default_workers: Callable[[], int],
     ) -> Settings:
         """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
@@ -205,4 +215,5 @@ class Settings:
             stall_warning=_check_limit("stall_warning", stall_warning),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             preload=_check_modules("preload", preload),
+            on_event=_check_callable("on_event", on_event),
         )

@@ -1,0 +1,64 @@
+"""Passes on what befalls tasks to the user's ``on_event``, on the thread that resolves futures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+from . import _pickling
+from ._delivery import Delivery
+from ._parts import Parts, Pickled
+from .events import TaskEvent
+
+__all__ = ["Events"]
+
+_log = logging.getLogger("bounded_executor")
+
+
+class Events:
+    """Makes events. Any thread may tell of one; none of the user's code runs before they are delivered.
+
+    Args:
+        on_event: called with each, one at a time.
+        delivery: the thread that calls it.
+    """
+
+    def __init__(self, on_event: Callable[[TaskEvent], object], delivery: Delivery) -> None:
+        self._on_event = on_event
+        self._delivery = delivery
+
+    def tell(
+        self,
+        kind: Literal["succeeded", "failed", "cancelled", "retried"],
+        function: str,
+        count: int = 1,
+        seconds: float | None = None,
+        error: BaseException | Pickled | None = None,
+    ) -> None:
+        """Tell of something that befell tasks; see :class:`TaskEvent`. An error may be pickled still."""
+        self._delivery.call(partial(self._deliver, kind, function, count, seconds, error))
+
+    def _deliver(
+        self,
+        kind: Literal["succeeded", "failed", "cancelled", "retried"],
+        function: str,
+        count: int,
+        seconds: float | None,
+        error: BaseException | Pickled | None,
+    ) -> None:
+        try:
+            line = None if error is None else _one_line(error)
+            self._on_event(TaskEvent(kind, function, count, seconds, line))
+        except BaseException:
+            _log.critical("on_event raised", exc_info=True)
+
+
+def _one_line(error: BaseException | Pickled) -> str:
+    if not isinstance(error, BaseException):
+        assert not isinstance(error, Parts)
+        error = _pickling.load_error(error)
+    text = str(error).partition("\n")[0]
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
