@@ -76,6 +76,10 @@ class Arrivals:
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcomes(work.first + first, group, seconds))
 
+    def follow(self, let_know: Callable[[], None]) -> None:
+        """Have something called by :meth:`deliver`, between what was noted before and what comes after."""
+        self._arrived.append(let_know)
+
     def deliver(self) -> None:
         """Let those know that wait for the outcomes that have been noted.
 

@@ -16,6 +16,7 @@ import pickle
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, NoReturn
 
@@ -86,6 +87,9 @@ def _reseed() -> None:
 class _Runner:
     def __init__(self, sock: socket.socket, plan: Plan, recording: _report.Recording | None) -> None:
         self._sock = sock
+        self._write_frame: Any = None
+        if plan.config.log_levels is not None:
+            self._forward_logs(plan.config.log_levels)
         self._plan = plan
         self._recording = recording
         self._original = Original().mark
@@ -97,6 +101,14 @@ class _Runner:
         self._function: tuple[bytes, Any] = (b"", None)
         # New ones stand behind the old ones. Comparing names would touch, and so copy, their pages.
         self._modules = len(sys.modules) if plan.config.share_imports else -1
+
+    def _forward_logs(self, levels: Mapping[str, int]) -> None:
+        # Not at the top: only then does a process need it.
+        from . import _logs
+
+        writer = _logs.Writer(self._write_now)
+        self._write_frame = writer.write
+        _logs.install(levels, lambda body: writer.leave(Kind.LOG, 0, 0, 0.0, body, 1))
 
     def run(self) -> None:
         if not self._initialize():
@@ -242,6 +254,12 @@ class _Runner:
         body: Body = b"",
         count: int = 1,
     ) -> None:
+        if self._write_frame is not None:
+            self._write_frame(kind, ident, index, seconds, body, count)
+            return
+        self._write_now(kind, ident, index, seconds, body, count)
+
+    def _write_now(self, kind: int, ident: int, index: int, seconds: float, body: Body, count: int) -> None:
         try:
             write_frame(self._sock, kind, ident, index, seconds, body, count)
         except OSError:

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from . import _pickling
+from . import _logs, _pickling
 from ._ledger import Ledger
 from ._outcomes import Group
 from ._parts import Parts, Pickled, load
@@ -116,6 +116,10 @@ class Delivery:
     def call(self, call: Callable[[], None]) -> None:
         """Have something called that raises nothing, after what has been handed over before."""
         self._queue.put(call)
+
+    def handle_record(self, body: bytes | bytearray) -> None:
+        """Hand over a log record of a task."""
+        self._queue.put(partial(_logs.handle, body))
 
     def stop(self) -> None:
         """End the thread once everything that was handed over is delivered."""

@@ -89,6 +89,8 @@ class BoundedProcessPoolExecutor(Executor):
             workers. One whose import fails breaks the executor, with that error as the cause.
         on_event: called with a ``TaskEvent`` for each task that ended or is run again, one at a time, on the
             thread that runs done-callbacks. What it raises is logged. None: nobody wants to know.
+        forward_logs: log records made in tasks reach this process's handlers, on the thread of done-callbacks
+            and before the task's future is resolved. Levels are those set when this is called.
 
     Raises:
         TypeError: a parameter is of the wrong type.
@@ -120,6 +122,7 @@ class BoundedProcessPoolExecutor(Executor):
         idle_timeout: float = 10.0,
         preload: Iterable[str] = (),
         on_event: Callable[[TaskEvent], object] | None = None,
+        forward_logs: bool = False,
     ) -> None:
         settings = Settings.check(
             max_workers=max_workers,
@@ -141,6 +144,7 @@ class BoundedProcessPoolExecutor(Executor):
             idle_timeout=idle_timeout,
             preload=preload,
             on_event=on_event,
+            forward_logs=forward_logs,
             default_workers=_loky.cpu_count,
         )
         self._max_workers = settings.max_workers

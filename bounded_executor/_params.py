@@ -64,6 +64,12 @@ def _check_limit(name: str, value: Any) -> float | None:
     return seconds
 
 
+def _check_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
 def _check_callable(name: str, value: Any) -> Callable[..., object] | None:
     if value is not None and not callable(value):
         raise TypeError(f"{name} must be a callable or None, got {value!r}")
@@ -142,6 +148,7 @@ class Settings:
     idle_timeout: float
     preload: tuple[str, ...]
     on_event: Callable[[TaskEvent], object] | None
+    forward_logs: bool
 
     @property
     def limits_memory(self) -> bool:
@@ -172,6 +179,7 @@ class Settings:
         idle_timeout: Any,
         preload: Any,
         on_event: Any,
+        forward_logs: Any,
         default_workers: Callable[[], int],
     ) -> Settings:
         """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
@@ -216,4 +224,5 @@ class Settings:
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             preload=_check_modules("preload", preload),
             on_event=_check_callable("on_event", on_event),
+            forward_logs=_check_bool("forward_logs", forward_logs),
         )

@@ -53,6 +53,7 @@ class Config(NamedTuple):
         max_memory_hard: bytes of data that a task may not go beyond.
         measure_memory: children tell how much memory they took.
         has_board: the first descriptor that comes along is that of the board.
+        log_levels: levels of loggers by name, where records of tasks are to reach the parent; else None.
         watched: the next one is that of a file in which to record what the supervisor's own imports say.
     """
 
@@ -72,12 +73,19 @@ class Config(NamedTuple):
     max_memory_per_child: int | None
     max_memory_hard: int | None
     measure_memory: bool
+    log_levels: Mapping[str, int] | None
     has_board: bool
     watched: bool
 
     @classmethod
     def capture(cls, settings: Settings, *, forked: bool, initializer: bytes | None) -> Config:
         """Return the state of this process as it is now."""
+        log_levels = None
+        if settings.forward_logs:
+            # Not at the top: only then does a process need it.
+            from . import _logs
+
+            log_levels = _logs.levels()
         directory = None
         with contextlib.suppress(OSError):
             directory = os.getcwd()
@@ -99,6 +107,7 @@ class Config(NamedTuple):
             settings.max_memory_per_child,
             settings.max_memory_hard,
             settings.max_memory_total is not None,
+            log_levels,
             False,
             False,
         )

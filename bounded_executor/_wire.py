@@ -59,6 +59,7 @@ class Kind:
     PEAK = 16  # before an outcome; ident: the most bytes that were ever resident
     LEAVING = 17  # before an outcome; nothing is run after that one, because of the memory taken
     BEGUN = 18  # from a child that is watched, once: it has begun a task
+    LOG = 20  # body: pickle of a log record's attributes
     # parent -> supervisor
     CONFIG = 25  # body: pickle of _process.Config; descriptors that it refers to come along
     FORK = 26  # ident: child; body: pickle of Order; its end of its socket and its report come along

@@ -14,6 +14,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 from . import _allowance, _loky, _pickling
@@ -214,6 +215,8 @@ class Workers:
         elif frame.kind == Kind.PEAK:
             if self._giver.governor is not None:
                 self._giver.governor.learn(frame.ident - child.idle_bytes)
+        elif frame.kind == Kind.LOG:
+            self._dispatcher.follow(partial(self._dispatcher.delivery.handle_record, frame.body))
         elif frame.kind == Kind.LEAVING:
             self._roster.leave(child)
         elif frame.kind == Kind.BEGUN:

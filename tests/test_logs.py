@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 import time
 
 import pytest
@@ -87,3 +90,112 @@ def test_a_fast_producer_is_not_called_slow() -> None:
             list(ex.map(time.sleep, [0.05] * 20, chunksize=1))
     """
     assert "slow producer" not in run_script(code)
+
+
+# Records of tasks
+
+FORWARDED = logging.getLogger("tests.forwarded")
+
+
+def log_from_task(text: str) -> int:
+    FORWARDED.warning("said %s", text, extra={"lock": threading.Lock(), "number": 7})
+    return os.getpid()
+
+
+def log_an_error() -> None:
+    try:
+        raise LookupError("of the task")
+    except LookupError:
+        FORWARDED.exception("it failed")
+
+
+def log_from_threads(count: int) -> int:
+    def talk(name: int) -> None:
+        for number in range(count):
+            FORWARDED.warning("thread %d says %d %s", name, number, "x" * 3000)
+
+    threads = [threading.Thread(target=talk, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return count
+
+
+def log_in_handler(seconds: float) -> int:
+    made = 0
+
+    def handler(number: int, frame: object) -> None:
+        nonlocal made
+        made += 1
+        FORWARDED.warning("from the handler")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            FORWARDED.warning("from the task %s", "y" * 50000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    return made
+
+
+def log_debug() -> None:
+    FORWARDED.debug("a debug record")
+
+
+def test_a_record_of_a_task_arrives_before_its_outcome(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[int] = []
+    with BoundedProcessPoolExecutor(1, forward_logs=True) as ex:
+        future = ex.submit(log_from_task, "hello")
+        future.add_done_callback(lambda one: seen.append(len(told(caplog, "said hello"))))
+        pid = future.result(PATIENCE)
+    (record,) = told(caplog, "said hello")
+    assert seen == [1]
+    assert (record.process, record.name, record.args) == (pid, "tests.forwarded", None)
+    assert vars(record)["number"] == 7
+    assert "lock" in vars(record)["lock"]
+
+
+def test_an_exception_is_forwarded_as_text(caplog: pytest.LogCaptureFixture) -> None:
+    with BoundedProcessPoolExecutor(1, forward_logs=True) as ex:
+        ex.submit(log_an_error).result(PATIENCE)
+    (record,) = told(caplog, "it failed")
+    assert record.exc_text is not None
+    assert "LookupError: of the task" in record.exc_text
+
+
+def test_records_of_threads_do_not_mix_with_each_other_or_results(caplog: pytest.LogCaptureFixture) -> None:
+    with BoundedProcessPoolExecutor(2, forward_logs=True) as ex:
+        assert list(ex.map(log_from_threads, [50] * 4)) == [50] * 4
+    assert len(told(caplog, "says")) == 4 * 4 * 50
+
+
+def test_a_record_made_in_a_signal_handler_cannot_block(caplog: pytest.LogCaptureFixture) -> None:
+    with BoundedProcessPoolExecutor(1, forward_logs=True) as ex:
+        made = ex.submit(log_in_handler, 0.3).result(PATIENCE)
+    assert len(told(caplog, "from the handler")) == made > 0
+
+
+def test_levels_are_taken_over(caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        caplog.at_level(logging.DEBUG, "tests.forwarded"),
+        BoundedProcessPoolExecutor(1, forward_logs=True) as ex,
+    ):
+        ex.submit(log_debug).result(PATIENCE)
+    with BoundedProcessPoolExecutor(1, forward_logs=True) as ex:
+        ex.submit(log_debug).result(PATIENCE)
+    assert len(told(caplog, "a debug record")) == 1
+
+
+def test_without_it_nothing_is_forwarded(caplog: pytest.LogCaptureFixture) -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        ex.submit(log_from_task, "hello").result(PATIENCE)
+    assert told(caplog, "said hello") == []
+
+
+def test_what_is_no_bool_is_refused() -> None:
+    with pytest.raises(TypeError, match="forward_logs must be True or False, got 1"):
+        BoundedProcessPoolExecutor(1, forward_logs=1)  # type: ignore[arg-type]
