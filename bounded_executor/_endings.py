@@ -55,6 +55,8 @@ class Endings:
         self.supervisors_lost = 0
         self.timed_out = 0
         self.retried = 0
+        # All processes are being killed on purpose, so that their ends are no news.
+        self.killing = False
         self._dispatcher = dispatcher
         self._settings = settings
         self._board: Board | None = None
@@ -143,7 +145,8 @@ class Endings:
             self._break(storm, None)
         elif not begun and not child.retiring and not child.timed_out:
             # One that never was of use is told as a storm, if more follow.
-            _log.log(logging.WARNING if child.has_finished else logging.INFO, "a worker ended: its %s", how)
+            tell = self._warn if child.has_finished else _log.info
+            tell("a worker ended: its %s", how)
         breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
         if work is not None and not begun and not child.timed_out:
             self._dispatcher.give_back(work)
@@ -152,7 +155,7 @@ class Endings:
         elif work is not None:
             text = f"{work.name} was not finished: its {how}."
             if breaks:
-                _log.warning("%s", text)
+                self._warn("%s", text)
                 self._dispatcher.give_back(work, skip=1)
                 self._dispatcher.fail_item(
                     work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
@@ -181,7 +184,7 @@ class Endings:
             Whether what it was started from may be at fault.
         """
         if not asked_for:
-            _log.warning("the supervisor of the processes ended, and %d that had tasks with it", len(left))
+            self._warn("the supervisor of the processes ended, and %d that had tasks with it", len(left))
             self.supervisors_lost += 1
             self._futile_supervisors += 1
         for child, work in left:
@@ -248,7 +251,7 @@ class Endings:
             rest = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** min(item.tries - 1, 100))
             self._run_again(item, rest * random.uniform(0.5, 1.0), error)
         else:
-            _log.warning("%s", _first_line(error))
+            self._warn("%s", _first_line(error))
             self._dispatcher.fail_item(work, work.done, error)
 
     def _run_again(self, item: Work, rest: float, error: BaseException) -> None:
@@ -256,7 +259,10 @@ class Endings:
             self.retried += 1
             if self._dispatcher.events is not None:
                 self._dispatcher.events.tell("retried", item.name, error=error)
-            _log.warning("%s is run once more: %s", item.name, _first_line(error))
+            self._warn("%s is run once more: %s", item.name, _first_line(error))
+
+    def _warn(self, message: str, *args: object) -> None:
+        _log.log(logging.INFO if self.killing else logging.WARNING, message, *args)
 
     def _has_begun(self, child: Child, work: Work) -> bool:
         return self._board is None or self._board.has_begun(child.place, child.work_turn, work.done)

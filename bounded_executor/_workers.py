@@ -272,6 +272,7 @@ class Workers:
         self._hold_up.look()
 
     def _kill_all(self, number: int) -> None:
+        self.endings.killing = True
         for child in self._roster:
             self._lateness.kill(child, number)
 
