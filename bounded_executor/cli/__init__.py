@@ -1,0 +1,21 @@
+"""The command line: ``bounded-executor map package.module:function inputs.txt``."""
+
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line in this process.
+
+    Args:
+        arguments: what follows the program's name; None for those of this process.
+
+    Returns:
+        The exit status: 0 for success, 1 where an input failed, 2 for bad usage or input, 130 for Ctrl-C.
+
+    To be called in the main thread, which receives Ctrl-C.
+    """
+    from .command import run_command
+
+    return run_command(arguments)

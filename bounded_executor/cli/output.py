@@ -1,0 +1,101 @@
+"""Writes the results, one whole line at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+from .problems import Unusable
+
+__all__ = ["Output", "Unwritable", "open_output", "result_line"]
+
+
+class Unwritable(Exception):
+    """A result could not be written; the message is one line that names the file."""
+
+
+def result_line(value: Any, outcome: dict[str, Any], seconds: float | None, attempts: int) -> bytes:
+    """Return the line of one input.
+
+    Args:
+        value: the input.
+        outcome: ``{"result": ...}`` or ``{"error": text}``.
+        seconds: how long it ran; None where that is not known.
+        attempts: how often it was started.
+
+    Raises:
+        Exception: the result is not JSON-serializable.
+    """
+    seconds = None if seconds is None else round(seconds, 6)
+    line = {"input": value, **outcome, "seconds": seconds, "attempts": attempts}
+    # Only ASCII, so that whatever stands in it can be written.
+    return json.dumps(line, allow_nan=False).encode() + b"\n"
+
+
+class Output:
+    """Where the lines go. Used by one thread.
+
+    Args:
+        file: descriptor of the file.
+        name: how messages call it.
+        durable: it is a file of ours, to be forced to the disk at the end.
+    """
+
+    def __init__(self, file: int, name: str, *, durable: bool) -> None:
+        self._file = file
+        self._name = name
+        self._durable = durable
+
+    def write(self, line: bytes) -> None:
+        """Write one line, past every buffer of this process; raise Unwritable if it cannot be."""
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """Force the lines to the disk and close the file; raise Unwritable if that fails."""
+        if not self._durable:
+            return
+        try:
+            with contextlib.closing(os.fdopen(self._file, "wb", buffering=0)):
+                # Pipes and devices have nothing to be forced.
+                if os.path.isfile(self._name):
+                    os.fsync(self._file)
+        except OSError as error:
+            raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
+
+
+def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Output:
+    """Open the output.
+
+    Args:
+        path: the file; None for standard output.
+        keep: bytes of an earlier run's lines to go on behind; None for a new run.
+        overwrite: whether a new run may replace a file that has something in it.
+
+    Raises:
+        Unusable: the file cannot be opened, or has something in it.
+    """
+    if path is None:
+        return Output(sys.stdout.fileno(), "standard output", durable=False)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        size = os.fstat(file).st_size
+        if size and keep is None and not overwrite:
+            os.close(file)
+            raise Unusable(
+                f"{path} has something in it already: "
+                "continue it with --resume, or replace it with --overwrite"
+            )
+        if size:
+            os.ftruncate(file, keep or 0)
+            os.lseek(file, 0, os.SEEK_END)
+    except OSError as error:
+        raise Unusable(f"cannot write to {path}: {error.strerror}") from None
+    return Output(file, path, durable=True)

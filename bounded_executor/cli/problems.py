@@ -1,0 +1,24 @@
+"""What ends a run with one line on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["PROGRAM", "Unusable", "one_line", "say"]
+
+PROGRAM = "bounded-executor"
+
+
+class Unusable(Exception):
+    """Something the user gave cannot be used; the message is one line that names it."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return ``TypeName: message`` with the message's first line only."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def say(text: str) -> None:
+    """Write one line of ours to standard error."""
+    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
