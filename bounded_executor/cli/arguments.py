@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -115,15 +116,13 @@ def _add_executor_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
-        prog=PROGRAM, description="Run a function over many inputs, in processes, with flat memory."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    command = commands.add_parser(
-        "map",
-        help="call a function for each line of a file",
-        description="Call a function for each line of the input and write one JSON line for each.",
+_ABOUT_MAP = "Call a function for each line of the input and write one JSON line for each."
+
+
+def _map_parser() -> argparse.ArgumentParser:
+    command = _Parser(
+        prog=f"{PROGRAM} map",
+        description=_ABOUT_MAP,
         epilog="Exit status: 0 all succeeded, 1 an input failed or the run broke off, "
         "2 bad usage, input or output, 130 interrupted.",
     )
@@ -143,13 +142,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--keep-going", action="store_true", help="do not stop at the first error")
     command.add_argument("--quiet", action="store_true", help="neither progress nor summary, only errors")
     _add_executor_options(command)
-    return parser
+    return command
+
+
+def _check_command(arguments: Sequence[str]) -> None:
+    parser = _Parser(
+        prog=PROGRAM, description="Run a function over many inputs, in processes, with flat memory."
+    )
+    parser.add_argument("command", choices=["map"], help=f"map: {_ABOUT_MAP} See map --help.")
+    parser.parse_args(arguments)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Return the parsed arguments; leaves by SystemExit(2) with one line where they are wrong."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _check_command(given[:1])
+    parser = _map_parser()
+    # Its sub-parsers would not take the input's name behind options.
+    options = parser.parse_intermixed_args(given[1:])
     if options.resume and options.output is None:
         parser.error("--resume needs --output, the file of the interrupted run")
     if options.resume and options.overwrite:

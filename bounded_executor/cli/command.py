@@ -40,42 +40,57 @@ def _map(options: argparse.Namespace) -> int:
     see_current_directory()
     function = find_function(options.function)
     check_modules(options.preload)
-    ordered = not options.unordered
-    with contextlib.closing(Inputs(options.input, as_json=options.json)) as inputs:
-        written: Written | None = None
-        if options.resume:
-            written = read_written(options.output, ordered=ordered)
-            if inputs.regular:
-                with contextlib.closing(inputs.again()) as all_inputs:
-                    check_fits(written, all_inputs)
-                written = read_written(options.output, ordered=ordered)
-        try:
-            executor = BoundedProcessPoolExecutor(**executor_parameters(options))
-        except (TypeError, ValueError) as error:
-            raise Unusable(str(error)) from None
+    inputs = Inputs(options.input, as_json=options.json)
+    try:
+        written = _read_written(options, inputs) if options.resume else None
+        executor = _executor(options)
+        counts = Counts(None if options.quiet else inputs.count())
         output = open_output(
             options.output, keep=None if written is None else written.length, overwrite=options.overwrite
         )
-        counts = Counts(None if options.quiet else inputs.count())
-        to_screen = options.output is None and sys.stdout.isatty()
+    except BaseException:
+        inputs.close()
+        raise
 
-        def running() -> int:
-            stats = executor.stats()
-            return stats.unfinished - stats.waiting
+    def running() -> int:
+        stats = executor.stats()
+        return stats.unfinished - stats.waiting
 
-        progress = choose_progress(counts, running, quiet=options.quiet, to_screen=to_screen)
-        run = Run(
-            executor,
-            function,
-            inputs,
-            output,
-            written=written,
-            ordered=ordered,
-            keep_going=options.keep_going,
-            counts=counts,
-            progress=progress,
-        )
-        status = run.run()
-        if not options.quiet:
-            say(counts.summary())
-        return status
+    run = Run(
+        executor,
+        function,
+        inputs,
+        output,
+        written=written,
+        ordered=not options.unordered,
+        keep_going=options.keep_going,
+        counts=counts,
+        progress=choose_progress(
+            counts,
+            running,
+            quiet=options.quiet,
+            to_screen=options.output is None and sys.stdout.isatty(),
+        ),
+    )
+    status = run.run()
+    if not options.quiet:
+        say(counts.summary())
+    return status
+
+
+def _read_written(options: argparse.Namespace, inputs: Inputs) -> Written:
+    ordered = not options.unordered
+    written = read_written(options.output, ordered=ordered)
+    if not inputs.regular:
+        # Then it is seen to fit, or not to, as the inputs are read.
+        return written
+    with contextlib.closing(inputs.again()) as all_inputs:
+        check_fits(written, all_inputs)
+    return read_written(options.output, ordered=ordered)
+
+
+def _executor(options: argparse.Namespace) -> BoundedProcessPoolExecutor:
+    try:
+        return BoundedProcessPoolExecutor(**executor_parameters(options))
+    except (TypeError, ValueError) as error:
+        raise Unusable(str(error)) from None

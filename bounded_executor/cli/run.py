@@ -74,7 +74,7 @@ class Run:
     Args:
         executor: runs the tasks; it is shut down by :meth:`run`.
         function: what is called.
-        inputs: what it is called with.
+        inputs: what it is called with; they are closed when all are read.
         output: where the results go; it is closed by :meth:`run`.
         written: the lines of the run that this one continues; None for a new run.
         ordered: write results in the order of the inputs.
@@ -160,6 +160,8 @@ class Run:
                 future.add_done_callback(partial(self._tell, task))
         except BaseException as caught:
             error = caught
+        # By this thread only: closing waits for who reads, and that may be for ever.
+        self._inputs.close()
         self._events.put(_Ended(error))
 
     def _tell(self, task: _Task, _: Future[Any]) -> None:
