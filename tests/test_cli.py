@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -247,6 +248,70 @@ def test_an_output_with_something_in_it_is_refused(source: Path, written: Path) 
     assert written.read_text() == "precious\n"
     run("cli_tasks:upper", source, "--output", written, "--overwrite")
     assert inputs_of(lines_of(written)) == ["a"]
+
+
+def test_the_input_is_not_overwritten(source: Path) -> None:
+    source.write_text("a\n")
+    _, err = run("cli_tasks:upper", source, "--output", source, "--overwrite", status=2)
+    assert "is both input and output" in one_line(err)
+    assert source.read_text() == "a\n"
+
+
+def test_an_output_that_another_run_writes_is_refused(tmp_path: Path, written: Path) -> None:
+    with start("cli_tasks:upper", "--workers", 1, "--output", written) as process:
+        assert process.stdin
+        process.stdin.write("a\n")
+        process.stdin.flush()
+        wait_until(lambda: lines_of(written))
+        _, err = run("cli_tasks:upper", "--output", written, "--resume", given="a\n", status=2)
+        assert "is being written by another run" in one_line(err)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def test_a_full_disk_is_told() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "cli_tasks:upper"],
+            input="a\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=script_environment(),
+            timeout=60,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert "cannot write to standard output: No space left" in one_line(done.stderr)
+
+
+def on_a_terminal(source: Path, written: Path, *options: str) -> str:
+    """Run with a terminal of 80 columns as standard error; return what it showed."""
+    ours, theirs = os.openpty()
+    shown = b""
+    with subprocess.Popen(
+        [*COMMAND, "cli_tasks:upper", str(source), "--output", str(written), *options],
+        stdin=subprocess.DEVNULL,
+        stderr=theirs,
+        env=script_environment(TERM="xterm", COLUMNS="80"),
+    ) as process:
+        os.close(theirs)
+        # Reading fails when the last process has closed the other side.
+        with suppress(OSError):
+            while block := os.read(ours, 4096):
+                shown += block
+        os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode()
+
+
+def test_a_bar_on_a_terminal(source: Path, written: Path) -> None:
+    pytest.importorskip("rich")
+    source.write_text("a\nb\n")
+    shown = on_a_terminal(source, written)
+    assert "2/2" in shown and "0 failed" in shown and "running" in shown
+    assert "2 succeeded, 0 failed" in shown.splitlines()[-1]
+    assert on_a_terminal(source, written, "--overwrite", "--quiet") == ""
 
 
 def test_ctrl_c_writes_what_is_finished_and_kills_the_rest(tmp_path: Path, written: Path) -> None:

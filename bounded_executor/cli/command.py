@@ -42,6 +42,8 @@ def _map(options: argparse.Namespace) -> int:
     check_modules(options.preload)
     inputs = Inputs(options.input, as_json=options.json)
     try:
+        if options.output is not None and inputs.is_file(options.output):
+            raise Unusable(f"{options.output} is both input and output")
         written = _read_written(options, inputs) if options.resume else None
         executor = _executor(options)
         counts = Counts(None if options.quiet else inputs.count())

@@ -82,6 +82,15 @@ class Inputs:
         """Whether it is a named regular file, which may be read more than once."""
         return self._path is not None and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
 
+    def is_file(self, path: str) -> bool:
+        """Return whether the inputs come from the file of this name."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path)) and not os.isatty(
+                self._file.fileno()
+            )
+        except OSError:
+            return False
+
     def again(self) -> Inputs:
         """Return the same inputs, from the first one; only for a regular file."""
         return Inputs(self._path, as_json=self._as_json)

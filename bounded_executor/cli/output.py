@@ -86,6 +86,7 @@ def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Outpu
         return Output(sys.stdout.fileno(), "standard output", durable=False)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        _lock(file, path)
         size = os.fstat(file).st_size
         if size and keep is None and not overwrite:
             os.close(file)
@@ -99,3 +100,17 @@ def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Outpu
     except OSError as error:
         raise Unusable(f"cannot write to {path}: {error.strerror}") from None
     return Output(file, path, durable=True)
+
+
+def _lock(file: int, path: str) -> None:
+    # It ends with the process, however that ends.
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise Unusable(f"{path} is being written by another run") from None
+    except (ImportError, OSError):
+        # Not every system and file system has locks.
+        return

@@ -138,7 +138,9 @@ class _Bar:
             completed=counts.done + counts.skipped,
             pulse=counts.total is None,
         )
+        # Room at the end of the line for the ^C of a terminal, which would wrap and leave the bar behind.
         row = Table.grid(padding=(0, 1), expand=True)
+        row.width = self._console.width - 3
         row.add_column(ratio=1)
         row.add_column(no_wrap=True)
         row.add_row(bar, text)
