@@ -56,7 +56,8 @@ def _map(options: argparse.Namespace) -> int:
 
     def running() -> int:
         stats = executor.stats()
-        return stats.unfinished - stats.waiting
+        # Short tasks are handed to a process several at a time.
+        return min(stats.unfinished - stats.waiting, stats.children)
 
     run = Run(
         executor,
