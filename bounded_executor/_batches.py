@@ -26,6 +26,9 @@ def is_done_within(work: Work, seconds: float | None) -> bool:
     """Return whether one task takes so long at most, as far as is known; None: it may take any time."""
     if seconds is None:
         return True
+    if work.sink.revocable:
+        # It could not be ended before it has begun.
+        return False
     known = work.function.seconds
     heavy = max(work.weight(), work.function.size) > BATCH_BYTES
     return known is not None and known <= seconds and not heavy

@@ -67,8 +67,13 @@ class Core:
         self._map_runner: int | None = None
         self._maps_done = threading.Event()
 
-    def start(self, fn: Callable[..., Any]) -> None:
-        """Start the threads and lease the keeper; once, by whoever comes first with a task of ``fn``."""
+    def start(self, fn: Callable[..., Any], *, wait: bool = True) -> None:
+        """Start the threads and lease the keeper; once, by whoever comes first with a task of ``fn``.
+
+        Args:
+            fn: what it needs is imported first.
+            wait: until there is a keeper. Without it a keeper that cannot be had breaks the executor later.
+        """
         if self._started:
             return
         # Before the lock: it may pickle, and so run code of the user's.
@@ -95,7 +100,13 @@ class Core:
                 if isinstance(error, Exception):
                     raise make() from error
                 raise
+        if wait:
             self.workers.wait_for_lease()
+
+    @property
+    def started(self) -> bool:
+        """Whether :meth:`start` has nothing more to do."""
+        return self._started
 
     def add_map(self, run: MapRun) -> None:
         """Remember a map that is to be run to its end if nobody begins it."""

@@ -137,7 +137,7 @@ class Dispatcher(Arrivals):
                 self._waiting_items -= work.count
             if work.sink.start():
                 return work
-            self._drop(work)
+            self.drop(work)
 
     def _take_joined(self, first: Work, most: int) -> Work | None:
         """Return what was taken and what waits behind it as one piece; None where nobody wants any of it."""
@@ -149,7 +149,7 @@ class Dispatcher(Arrivals):
             if work.sink.start():
                 wanted.append(work)
             else:
-                self._drop(work)
+                self.drop(work)
         if len(wanted) < 2:
             return wanted[0] if wanted else None
         return wanted[0].join(wanted[1:])
@@ -260,7 +260,7 @@ class Dispatcher(Arrivals):
         elif cancelling:
             self._cancel(work)
         elif not wanted:
-            self._drop(work)
+            self.drop(work)
         return rests
 
     def _put_first(self, work: Work) -> None:
@@ -276,7 +276,7 @@ class Dispatcher(Arrivals):
                 self._waiting_items -= work.count
         if found is None:
             return False
-        self._drop(work)
+        self.drop(work)
         return True
 
     def discard_sink(self, sink: Sink) -> None:
@@ -289,7 +289,7 @@ class Dispatcher(Arrivals):
         for work in mine:
             self.discard(work)
         for work in parked + resting:
-            self._drop(work)
+            self.drop(work)
 
     def refuse(self) -> None:
         """Refuse new work from now on; takes no lock, and :meth:`close` is to follow."""
@@ -329,7 +329,7 @@ class Dispatcher(Arrivals):
             if work.sink.start():
                 self._fail(work, make_error)
             else:
-                self._drop(work)
+                self.drop(work)
 
     def _clear(self) -> list[Work]:
         with self._lock:
@@ -397,11 +397,12 @@ class Dispatcher(Arrivals):
 
     def _cancel(self, work: Work) -> None:
         if work.error is None:
-            self._drop(work)
+            self.drop(work)
         else:
             self.fail_item(work, 0, work.error)
 
-    def _drop(self, work: Work) -> None:
+    def drop(self, work: Work) -> None:
+        """Give back the slots of work that nobody wants, and that is in no queue any more."""
         with self._lock:
             self._cancelled += work.count
         self.ledger.finish(work.slots, size=work.weight())

@@ -122,7 +122,8 @@ class Endings:
             peak: the most bytes that it ever had resident; 0 where that is not known.
         """
         begun = work is not None and self._has_begun(child, work)
-        asked_for = child.retiring or child.condemned
+        asked_for = child.retiring or child.condemned or child.revoked
+        blameless = child.retiring or child.timed_out or child.revoked
         how = f"process {pid} {describe(status)}"
         if child.condemned and not child.timed_out and status == -signal.SIGKILL:
             how = f"process {pid} had closed its connection to this one and was killed"
@@ -133,7 +134,7 @@ class Endings:
             killer = self._kills.grown()
         if killer:
             how += f"; the kernel counts an out-of-memory kill {killer}"
-        if not child.retiring and not child.timed_out:
+        if not blameless:
             self.crashed += 1
         if begun or child.timed_out:
             self._stillborn = 0
@@ -143,13 +144,15 @@ class Endings:
             storm = self._storm(how, child)
             _log.error("%s", storm)
             self._break(storm, None)
-        elif not begun and not child.retiring and not child.timed_out:
+        elif not begun and not blameless:
             # One that never was of use is told as a storm, if more follow.
             tell = self._warn if child.has_finished else _log.info
             tell("a worker ended: its %s", how)
-        breaks = self._settings.on_crash == "break" and not child.retiring and not child.timed_out
+        breaks = self._settings.on_crash == "break" and not blameless
         if work is not None and not begun and not child.timed_out:
             self._dispatcher.give_back(work)
+        elif work is not None and work.sink.revoked:
+            self._dispatcher.drop(work)
         elif work is not None and child.timed_out:
             self._time_out(child, work, pid)
         elif work is not None:

@@ -25,6 +25,7 @@ from typing import Any, Literal
 from . import _loky, _pickling
 from ._admission import must_not_block
 from ._core import Core
+from ._coroutines import Coroutines
 from ._map import MapRun
 from ._map_iterator import MapIterator
 from ._params import Settings, check_count, check_seconds
@@ -38,7 +39,7 @@ __all__ = ["BoundedProcessPoolExecutor"]
 _log = logging.getLogger("bounded_executor")
 
 
-class BoundedProcessPoolExecutor(Executor):
+class BoundedProcessPoolExecutor(Coroutines, Executor):
     """A process pool that never holds more than ``queue_size`` unfinished tasks.
 
     It takes the place of :class:`concurrent.futures.ProcessPoolExecutor`: same first parameters,
@@ -350,7 +351,8 @@ class BoundedProcessPoolExecutor(Executor):
             future.set_running_or_notify_cancel()
             future.set_exception(error)
             return future
-        core.start(fn)
+        if not core.started:
+            core.start(fn, wait=must_not_block(frame) is None)
         dispatcher = core.dispatcher
         size = len(body)
         # All is ready before there is a slot: as little as can be may be interrupted while it is held.

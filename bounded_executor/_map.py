@@ -69,6 +69,8 @@ class MapRun:
     """
 
     to_deliver = False
+    revocable = False
+    revoked = False
 
     def __init__(
         self,

@@ -45,6 +45,7 @@ class Child:
         has_finished: it has brought an outcome.
         retiring: it has no work and was told to leave.
         timed_out: its item has run for too long, and it is to end for that.
+        revoked: it is killed because nobody wants its item any more.
         condemned: it is to be killed and its end awaited, whatever it still brings.
         place: its place on the board, if there is one.
         report: where it leaves its last words, if it was asked to.
@@ -64,6 +65,7 @@ class Child:
         "place",
         "report",
         "retiring",
+        "revoked",
         "since",
         "timed_out",
         "turn",
@@ -87,6 +89,7 @@ class Child:
         self.has_finished = False
         self.retiring = False
         self.timed_out = False
+        self.revoked = False
         self.condemned = False
         self.place: int | None = None
         self.report: Report | None = None

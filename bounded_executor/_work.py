@@ -23,6 +23,9 @@ class Sink(Protocol):
     """Who waits for a piece of work. No method may block or run user code, except ``cancelled``."""
 
     to_deliver: bool
+    # The work is given up at any time: its process is killed for that. Then nobody wants it.
+    revocable: bool
+    revoked: bool
 
     def start(self) -> bool:
         """Return whether the work is still wanted; asked each time it is handed to a worker."""
@@ -186,7 +189,7 @@ class Work:
         if not (self.joins and other.joins) or self.function is not other.function:
             return False
         if isinstance(self.sink, FutureSink):
-            return isinstance(other.sink, FutureSink)
+            return type(other.sink) is type(self.sink)
         return self.sink is other.sink and other.first == self.first + len(self.items)
 
     def join(self, others: Sequence[Work]) -> Work:
@@ -249,6 +252,8 @@ class FutureSink:
     __slots__ = ("_delivery", "_notified", "_started", "future")
 
     to_deliver = True
+    revocable = False
+    revoked = False
 
     def __init__(self, future: BoundedFuture, delivery: Delivery) -> None:
         self.future = future
@@ -278,13 +283,14 @@ class FutureSink:
         return partial(self._delivery.put, self.future, ok, body)
 
     def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
-        return self.outcomes_of([self.future], group, seconds)
+        return self.outcomes_of([self], group, seconds)
 
     def outcomes_of(
-        self, futures: list[BoundedFuture], group: Group, seconds: float | None
+        self, sinks: Sequence[FutureSink], group: Group, seconds: float | None
     ) -> Callable[[], None]:
-        """Do the same for several futures, this one's perhaps among them."""
+        """Do the same for several sinks of the same class, this one perhaps among them."""
         share = None if seconds is None else seconds / group.count
+        futures = [sink.future for sink in sinks]
         for future in futures:
             future.seconds = share
             future.attempts = 1
@@ -311,6 +317,8 @@ class Calls:
     """Several calls that travel together, all of them started."""
 
     to_deliver = True
+    revocable = False
+    revoked = False
 
     def __init__(self, sinks: list[Any]) -> None:
         self.sinks = sinks
@@ -337,7 +345,7 @@ class Calls:
 
     def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
         sinks = [self.take(number) for number in range(index, index + group.count)]
-        let_know: Callable[[], None] = sinks[0].outcomes_of([sink.future for sink in sinks], group, seconds)
+        let_know: Callable[[], None] = sinks[0].outcomes_of(sinks, group, seconds)
         return let_know
 
     def fail(self, index: int, error: BaseException, attempts: int) -> None:

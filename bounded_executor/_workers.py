@@ -35,6 +35,7 @@ from ._stall import StallWatch
 from ._starting import Starter
 from ._supervision import Supervision
 from ._wire import Channel, Frame, Kind
+from ._work import Work
 
 __all__ = ["Workers"]
 
@@ -149,6 +150,10 @@ class Workers:
         """Close what was opened, for an executor that ends before it started; takes no lock."""
         self._session.release_descriptors()
 
+    def revoke(self, work: Work) -> None:
+        """End the process that runs this work, which is by itself and which nobody wants any more."""
+        self.note(lambda: self._revoke(work))
+
     def kill(self, number: int) -> None:
         """Send a signal to every task process; tasks that it ends fail."""
         if self.starter.deaf:
@@ -240,7 +245,7 @@ class Workers:
     # Ends
 
     def _replace(self, child: Child) -> None:
-        if child.timed_out:
+        if child.timed_out or child.revoked:
             # It is killed already, for an outcome that came in the last moment.
             self._roster.retire(child)
             return
@@ -270,6 +275,13 @@ class Workers:
             self._lose_supervisor(stuck=True)
         self._stall.look()
         self._hold_up.look()
+
+    def _revoke(self, work: Work) -> None:
+        for child in self._roster:
+            if child.work is work:
+                child.revoked = True
+                self._roster.leave(child)
+                self._lateness.kill(child, signal.SIGKILL)
 
     def _kill_all(self, number: int) -> None:
         self.endings.killing = True

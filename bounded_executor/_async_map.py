@@ -1,0 +1,212 @@
+"""The running side of one ``amap``: a task pulls and submits, and the generator yields.
+
+Results weigh in the ledger from their arrival, on the backend's thread, until they are fetched, on the
+event loop's. ``AsyncMap._lock`` guards what each sink weighs, and that nothing weighs once the map is
+over; nothing is done under it but that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from time import monotonic
+from typing import Any
+
+from ._core import Core
+from ._delivery import Delivery
+from ._outcomes import Group
+from ._parts import Pickled
+from ._work import BoundedFuture, FutureSink, Work
+
+__all__ = ["AsyncMap", "AsyncSink", "Source"]
+
+# Inputs that are taken one after the other before the event loop gets its turn.
+INPUTS_IN_A_ROW = 16
+
+
+class AsyncSink(FutureSink):
+    """Passes an outcome on, and knows what it weighs until it is fetched."""
+
+    def __init__(
+        self, future: BoundedFuture, delivery: Delivery, run: AsyncMap | None, revocable: bool
+    ) -> None:
+        super().__init__(future, delivery)
+        self.revocable = revocable
+        self.revoked = False
+        self.weight = 0
+        self._run = run
+
+    def start(self) -> bool:
+        return super().start() and not self.revoked
+
+    def full(self, work: Work) -> bool:
+        return self._run is not None and self._run.full(work)
+
+    def outcome(
+        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+    ) -> Callable[[], None]:
+        if self._run is not None:
+            self._run.weigh(self, len(body))
+        return super().outcome(index, ok, body, seconds, attempts)
+
+    def outcomes_of(
+        self, sinks: Sequence[FutureSink], group: Group, seconds: float | None
+    ) -> Callable[[], None]:
+        for sink in sinks:
+            if isinstance(sink, AsyncSink) and sink._run is not None:
+                sink._run.weigh(sink, group.size // group.count)
+        return super().outcomes_of(sinks, group, seconds)
+
+
+class _End(Exception):
+    """An input has no more items; a ``StopIteration`` could not leave a coroutine."""
+
+
+class Source:
+    """One of the inputs, plain or asynchronous."""
+
+    def __init__(self, iterable: Iterable[Any] | AsyncIterable[Any]) -> None:
+        self._later: AsyncIterator[Any] | None = None
+        self._now: Iterator[Any] = iter(())
+        if isinstance(iterable, AsyncIterable):
+            self._later = aiter(iterable)
+            return
+        try:
+            self._now = iter(iterable)
+        except TypeError:
+            kind = type(iterable).__name__
+            raise TypeError(f"amap takes iterables and asynchronous iterables, got {kind}") from None
+
+    async def next(self) -> Any:
+        """Return the next item, or raise ``_End``."""
+        try:
+            return next(self._now) if self._later is None else await anext(self._later)
+        except (StopIteration, StopAsyncIteration):
+            raise _End from None
+
+
+class AsyncMap:
+    """One ``amap``: a task pulls and submits, and the generator yields."""
+
+    def __init__(self, core: Core, buffersize: int, *, unordered: bool) -> None:
+        self._core = core
+        self._room = asyncio.Semaphore(buffersize)
+        self._unordered = unordered
+        # Futures in the order in which they are yielded; None: there is something new to look at.
+        self._queue: asyncio.Queue[asyncio.Future[Any] | None] = asyncio.Queue()
+        self._outstanding: set[asyncio.Future[Any]] = set()
+        self._fetched = 0
+        self._news = asyncio.Event()
+        self.submitted = 0
+        self.weights: dict[asyncio.Future[Any], AsyncSink] = {}
+        self._lock = threading.Lock()  # guards the weights in the sinks, and `_closed`
+        self._closed = False
+
+    def full(self, work: Work) -> bool:
+        """Say whether results would be too much now; never of the oldest, which are waited for."""
+        if self._closed or work.first < self._fetched + self._core.settings.max_workers:
+            return False
+        return self._core.ledger.room() == 0
+
+    def weigh(self, sink: AsyncSink, size: int) -> None:
+        """Count a result that has arrived as unfetched."""
+        with self._lock:
+            if self._closed:
+                return
+            sink.weight = size
+        self._core.ledger.weigh(size)
+
+    def _lift(self, result: asyncio.Future[Any]) -> None:
+        sink = self.weights.pop(result, None)
+        if sink is not None:
+            with self._lock:
+                weight, sink.weight = sink.weight, 0
+            if weight:
+                self._core.ledger.weigh(-weight)
+
+    async def results(
+        self,
+        fn: Callable[..., Any],
+        sources: list[Source],
+        submit: Callable[..., Any],
+        timeout: float | None,
+    ) -> AsyncIterator[Any]:
+        """Yield the results."""
+        deadline = None if timeout is None else monotonic() + timeout
+        feeder = asyncio.ensure_future(self._feed(fn, sources, submit))
+        feeder.add_done_callback(lambda _: self._queue.put_nowait(None))
+        try:
+            while not (feeder.done() and self._fetched == self.submitted):
+                result = await self._by(deadline, timeout, self._queue.get())
+                if result is None:
+                    continue
+                if not result.done():
+                    await self._by(deadline, timeout, _settled(result))
+                self._outstanding.discard(result)
+                self._fetched += 1
+                self._lift(result)
+                self._room.release()
+                self._news.set()
+                if self._core.dispatcher.parking:
+                    self._core.dispatcher.wake()
+                yield result.result()
+            feeder.result()
+        finally:
+            await self._end(feeder)
+
+    async def _feed(self, fn: Callable[..., Any], sources: list[Source], submit: Callable[..., Any]) -> None:
+        while sources:
+            await self._room.acquire()
+            while self._fetched + self._core.settings.max_workers <= self.submitted:
+                if self._core.ledger.room() != 0:
+                    break
+                self._news.clear()
+                await self._news.wait()
+            try:
+                args = [await source.next() for source in sources]
+            except _End:
+                return
+            result = await submit(fn, tuple(args), {})
+            self.submitted += 1
+            self._outstanding.add(result)
+            if self._unordered:
+                result.add_done_callback(self._queue.put_nowait)
+            else:
+                self._queue.put_nowait(result)
+            if self.submitted % INPUTS_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    async def _by(self, deadline: float | None, timeout: float | None, wanted: Any) -> Any:
+        if deadline is None:
+            return await wanted
+        try:
+            return await asyncio.wait_for(wanted, max(0.0, deadline - monotonic()))
+        except asyncio.TimeoutError:
+            # concurrent.futures' own class is this one only since Python 3.11.
+            from concurrent.futures import TimeoutError as FuturesTimeoutError
+
+            raise FuturesTimeoutError(
+                f"amap did not finish within timeout={timeout} seconds: {self._fetched} results yielded, "
+                f"{self.submitted - self._fetched} outstanding"
+            ) from None
+
+    async def _end(self, feeder: asyncio.Future[None]) -> None:
+        feeder.cancel()
+        await asyncio.wait([feeder])
+        if not feeder.cancelled():
+            # It was raised, or something else was before.
+            feeder.exception()
+        for result in self._outstanding:
+            if not result.cancel() and not result.cancelled():
+                result.exception()
+        with self._lock:
+            self._closed = True
+        for result in list(self.weights):
+            self._lift(result)
+        if self._core.dispatcher.parking:
+            self._core.dispatcher.wake()
+
+
+async def _settled(result: asyncio.Future[Any]) -> None:
+    await asyncio.wait([result])

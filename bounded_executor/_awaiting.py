@@ -1,0 +1,74 @@
+"""How a coroutine waits: for a slot, for something that blocks, and for what must come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+from ._ledger import Ledger
+
+__all__ = ["finish", "in_thread", "slot"]
+
+
+async def slot(ledger: Ledger, size: int, timeout: float | None) -> None:
+    """Wait for a slot."""
+    loop = asyncio.get_running_loop()
+    turn = asyncio.Event()
+
+    def wake() -> None:
+        # A loop that was closed has left a coroutine behind that nobody runs any more.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(turn.set)
+
+    waiter = ledger.line_up((size,), timeout, wake)
+    kept = False
+    try:
+        while (patience := ledger.look(waiter)) is not None:
+            again = None if patience == inf else loop.call_later(patience, turn.set)
+            try:
+                await turn.wait()
+                turn.clear()
+            finally:
+                if again is not None:
+                    again.cancel()
+        kept = True
+    finally:
+        ledger.step_out(waiter, keep=kept)
+
+
+def in_thread(call: Callable[[], object]) -> asyncio.Future[Any]:
+    """Run something that blocks in a thread of its own: the loop's may all be in use."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[Any] = loop.create_future()
+
+    def tell(error: BaseException | None) -> None:
+        if not result.done():
+            if error is None:
+                result.set_result(None)
+            else:
+                result.set_exception(error)
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            call()
+        except BaseException as failure:
+            error = failure
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, error)
+
+    threading.Thread(target=run, name="bounded-blocking", daemon=True).start()
+    return result
+
+
+async def finish(future: asyncio.Future[Any]) -> None:
+    """Wait for what must come to its end, whoever cancels in the meantime."""
+    while not future.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([future])
+    if not future.cancelled():
+        future.result()

@@ -1,0 +1,171 @@
+"""What an executor offers to coroutines: the same calls, with waits that leave the event loop free.
+
+Everything here runs on the thread of the caller's event loop. A coroutine that waits for a slot stands in
+the ledger's line with all threads that wait; it is woken through ``call_soon_threadsafe``, which the
+ledger may call under its lock because it neither blocks nor runs user code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from ._async_map import AsyncMap, AsyncSink, Source
+from ._awaiting import finish, in_thread, slot
+from ._core import Core
+from ._params import check_count, check_seconds
+from ._work import BoundedFuture, Work
+
+__all__ = ["Coroutines"]
+
+
+class Coroutines:
+    """The part of an executor that is for coroutines."""
+
+    _core: Core
+
+    def _check_usable(self) -> None:
+        self._core.dispatcher.check()
+
+    async def asubmit(
+        self, fn: Callable[..., Any], /, *args: Any, cancel_running: bool = False, **kwargs: Any
+    ) -> asyncio.Future[Any]:
+        """Run ``fn(*args, **kwargs)`` in a worker process; to be awaited twice.
+
+        The first ``await`` waits for a slot, in one line with all other callers, while the event loop goes
+        on. What it returns is awaited for the result.
+
+        Args:
+            fn: the callable; a call that cannot be pickled fails its future.
+            args: positional arguments.
+            cancel_running: cancelling the future kills the call's process if it runs already; what it
+                has started is killed too. Without it the call is run to its end, and its result is lost.
+            kwargs: keyword arguments, of any name but ``cancel_running``.
+
+        Returns:
+            The future of the call's result. Cancelling it, or the task that awaits it, cancels the call and
+            gives its slot back, unless a worker has been given the call.
+
+        Raises:
+            RuntimeError: the executor is, or while waiting becomes, shut down.
+            BrokenProcessPool: the executor is, or while waiting becomes, broken.
+            SubmitTimeout: no slot became free within ``submit_timeout``.
+
+        A caller that is cancelled while it waits has submitted nothing.
+        """
+        return await self._asubmit(fn, args, kwargs, cancel_running, None)
+
+    def amap(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any] | AsyncIterable[Any],
+        timeout: float | None = None,
+        buffersize: int | None = None,
+        unordered: bool = False,
+        cancel_running: bool = False,
+    ) -> AsyncIterator[Any]:
+        """Run ``fn`` over the inputs and yield the results, for ``async for``.
+
+        Inputs are pulled when the iteration has begun and as results are fetched. Unfetched results weigh
+        in ``queue_bytes``.
+
+        Args:
+            fn: callable that takes one argument from each iterable.
+            iterables: the inputs, plain or asynchronous, endless ones welcome; the shortest ends the map.
+            timeout: seconds from the first ``anext`` for the whole map; None: no limit.
+            buffersize: int >= 1, items submitted and not yet yielded. Default ``queue_size``.
+            unordered: yield results as they arrive, not in the order of the inputs.
+            cancel_running: as with :meth:`asubmit`, for what runs when the map ends early.
+
+        Returns:
+            An asynchronous generator. An exception of a task, of an input (after the results before it) or a
+            ``TimeoutError`` ends it; that, cancellation and ``aclose()`` cancel what has not started.
+
+        Raises:
+            RuntimeError: the executor is, or becomes, shut down; here or by the generator.
+            BrokenProcessPool: the executor is, or becomes, broken; here or by the generator.
+            TypeError: a parameter is of the wrong type.
+            ValueError: a parameter is out of its range.
+        """
+        if timeout is not None:
+            timeout = check_seconds("timeout", timeout)
+        if buffersize is not None:
+            check_count("buffersize", buffersize, least=1)
+        sources = [Source(iterable) for iterable in iterables]
+        self._check_usable()
+        run = AsyncMap(self._core, buffersize or self._core.settings.queue_size, unordered=bool(unordered))
+        submit = partial(self._asubmit, cancel_running=cancel_running, run=run)
+        return run.results(fn, sources, submit, timeout)
+
+    async def __aenter__(self) -> Any:
+        self._check_usable()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        """Do what the end of a ``with`` block does, while the event loop goes on.
+
+        A block that is left because its task is cancelled, which is how Ctrl-C comes to a coroutine, cancels
+        what waits and kills what runs. So does a cancellation while it waits here.
+        """
+        core = self._core
+        if isinstance(exc_val, (asyncio.CancelledError, KeyboardInterrupt)):
+            await finish(in_thread(core.abort))
+            return
+        ended = in_thread(partial(core.shutdown, True, run_maps=exc_type is None))
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            await finish(in_thread(core.abort))
+            await finish(ended)
+            raise
+
+    async def _asubmit(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        cancel_running: bool,
+        run: AsyncMap | None,
+    ) -> asyncio.Future[Any]:
+        self._check_usable()
+        core = self._core
+        loop = asyncio.get_running_loop()
+        future = BoundedFuture()
+        try:
+            function, body = core.functions.call(fn, args, kwargs)
+        except Exception as error:
+            failed = loop.create_future()
+            failed.set_exception(error)
+            return failed
+        if not core.started:
+            # Launching a process takes longer than an event loop should stand still.
+            await asyncio.shield(in_thread(partial(core.start, fn)))
+        size = len(body)
+        sink = AsyncSink(future, core.dispatcher.delivery, run, cancel_running)
+        work = Work(function, [body], sink, joins=not cancel_running, sizes=[size])
+        if run is not None:
+            work.first = run.submitted
+        future._forget = partial(core.dispatcher.discard, work)
+        if not core.ledger.take(size):
+            await slot(core.ledger, size, core.settings.submit_timeout)
+        core.dispatcher.submit(work)
+        result = asyncio.wrap_future(future, loop=loop)
+        if run is not None:
+            run.weights[result] = sink
+        if cancel_running:
+            result.add_done_callback(partial(_revoke, core, work, sink))
+        return result
+
+
+def _revoke(core: Core, work: Work, sink: AsyncSink, result: asyncio.Future[Any]) -> None:
+    if result.cancelled() and not sink.future.cancelled():
+        sink.revoked = True
+        core.workers.revoke(work)
