@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from . import _loky, _pickling
 from ._admission import must_not_block
@@ -37,6 +37,9 @@ from .stats import ExecutorStats
 __all__ = ["BoundedProcessPoolExecutor"]
 
 _log = logging.getLogger("bounded_executor")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class BoundedProcessPoolExecutor(Coroutines, Executor):
@@ -156,7 +159,7 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         # The end of the interpreter is _at_exit's, which does more.
         self._finalizer.atexit = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> BoundedFuture:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> BoundedFuture[T]:
         """Run ``fn(*args, **kwargs)`` in a worker process.
 
         Waits for a slot, first come first served. A caller that must never block, that is a
@@ -179,7 +182,7 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         """
         return self._submit(fn, args, kwargs, True, sys._getframe(1))
 
-    def submit_nowait(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> BoundedFuture:
+    def submit_nowait(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> BoundedFuture[T]:
         """Do what :meth:`submit` does, but never wait.
 
         Raises:
@@ -189,13 +192,13 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
         unordered: bool = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         """Run ``fn`` over the inputs and yield the results, pulling inputs only as needed.
 
         The first items are submitted at the call; more are pulled as results are fetched. Items
@@ -336,15 +339,15 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
 
     def _submit(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         block: bool,
         frame: FrameType | None,
-    ) -> BoundedFuture:
+    ) -> BoundedFuture[T]:
         self._check_usable()
         core = self._core
-        future = BoundedFuture()
+        future: BoundedFuture[T] = BoundedFuture()
         try:
             function, body = core.functions.call(fn, args, kwargs)
         except Exception as error:

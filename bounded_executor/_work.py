@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ._delivery import Delivery, cancel, must_run_no_callbacks
 from ._function import Function
@@ -15,6 +15,8 @@ from ._outcomes import Group
 from ._parts import Item, Parts, Pickled, sizes_of, together
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
+
+T = TypeVar("T")
 
 _ids = itertools.count(1)
 
@@ -213,7 +215,7 @@ class Work:
         ]
 
 
-class BoundedFuture(Future[Any]):
+class BoundedFuture(Future[T]):
     """A future whose ``cancel`` gives the slot back at once, and that knows how its call ran.
 
     Attributes:
@@ -255,7 +257,7 @@ class FutureSink:
     revocable = False
     revoked = False
 
-    def __init__(self, future: BoundedFuture, delivery: Delivery) -> None:
+    def __init__(self, future: BoundedFuture[Any], delivery: Delivery) -> None:
         self.future = future
         self._delivery = delivery
         self._started = False

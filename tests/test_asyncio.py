@@ -309,7 +309,7 @@ def test_amap_has_one_deadline(tmp_path: Path) -> None:
         async with BoundedProcessPoolExecutor(1) as executor:
             results = executor.amap(note_and_hang, [tmp_path / "pid"], timeout=0.5, cancel_running=True)
             with pytest.raises(
-                TimeoutError if hasattr(asyncio, "timeout") else Exception, match="timeout=0.5"
+                TimeoutError if hasattr(asyncio, "timeout") else Exception, match=r"timeout=0\.5"
             ):
                 await anext(results)
 
