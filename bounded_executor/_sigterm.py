@@ -30,7 +30,7 @@ class Drain:
     def __init__(self, begin: Callable[[], None], ended: Callable[[], bool]) -> None:
         if threading.current_thread() is not threading.main_thread():
             raise ValueError("drain_on_sigterm only works in the main thread, as signal handlers do")
-        self.requested = False
+        self.requested: bool = False
         self._pid = os.getpid()
         self._begin = begin
         self._ended = ended
