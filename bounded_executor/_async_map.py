@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from time import monotonic
 from typing import Any
 
@@ -29,7 +37,7 @@ class AsyncSink(FutureSink):
     """Passes an outcome on, and knows what it weighs until it is fetched."""
 
     def __init__(
-        self, future: BoundedFuture, delivery: Delivery, run: AsyncMap | None, revocable: bool
+        self, future: BoundedFuture[Any], delivery: Delivery, run: AsyncMap | None, revocable: bool
     ) -> None:
         super().__init__(future, delivery)
         self.revocable = revocable
@@ -131,7 +139,7 @@ class AsyncMap:
         sources: list[Source],
         submit: Callable[..., Any],
         timeout: float | None,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any, None]:
         """Yield the results."""
         deadline = None if timeout is None else monotonic() + timeout
         feeder = asyncio.ensure_future(self._feed(fn, sources, submit))

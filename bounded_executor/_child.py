@@ -157,6 +157,7 @@ class _Runner:
         keeps = self._keeps and len(items) > 1
         original = self._original
         fn: Any = None
+        pickled: Any = b""
         now = perf_counter()
         outbox.begin(work, turn, now)
         if words[REFUSE] >= turn:
@@ -204,7 +205,7 @@ class _Runner:
                 else:
                     self._count_task()
                     outbox.send(work, index, now - began, pickled)
-                    del pickled
+                    pickled = b""
                     now = perf_counter()
             if self._left <= 0:
                 # The parent takes back what is left of it.

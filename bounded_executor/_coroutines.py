@@ -8,10 +8,10 @@ ledger may call under its lock because it neither blocks nor runs user code.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ._async_map import AsyncMap, AsyncSink, Source
 from ._awaiting import finish, in_thread, slot
@@ -20,6 +20,9 @@ from ._params import check_count, check_seconds
 from ._work import BoundedFuture, Work
 
 __all__ = ["Coroutines"]
+
+T = TypeVar("T")
+Self = TypeVar("Self")
 
 
 class Coroutines:
@@ -31,8 +34,8 @@ class Coroutines:
         self._core.dispatcher.check()
 
     async def asubmit(
-        self, fn: Callable[..., Any], /, *args: Any, cancel_running: bool = False, **kwargs: Any
-    ) -> asyncio.Future[Any]:
+        self, fn: Callable[..., T], /, *args: Any, cancel_running: bool = False, **kwargs: Any
+    ) -> asyncio.Future[T]:
         """Run ``fn(*args, **kwargs)`` in a worker process; to be awaited twice.
 
         The first ``await`` waits for a slot, in one line with all other callers, while the event loop goes
@@ -60,13 +63,13 @@ class Coroutines:
 
     def amap(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         *iterables: Iterable[Any] | AsyncIterable[Any],
         timeout: float | None = None,
         buffersize: int | None = None,
         unordered: bool = False,
         cancel_running: bool = False,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[T, None]:
         """Run ``fn`` over the inputs and yield the results, for ``async for``.
 
         Inputs are pulled when the iteration has begun and as results are fetched. Unfetched results weigh
@@ -100,8 +103,7 @@ class Coroutines:
         submit = partial(self._asubmit, cancel_running=cancel_running, run=run)
         return run.results(fn, sources, submit, timeout)
 
-    async def __aenter__(self) -> Any:
-        self._check_usable()
+    async def __aenter__(self: Self) -> Self:
         return self
 
     async def __aexit__(
@@ -129,20 +131,20 @@ class Coroutines:
 
     async def _asubmit(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         cancel_running: bool,
         run: AsyncMap | None,
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[T]:
         self._check_usable()
         core = self._core
         loop = asyncio.get_running_loop()
-        future = BoundedFuture()
+        future: BoundedFuture[T] = BoundedFuture()
         try:
             function, body = core.functions.call(fn, args, kwargs)
         except Exception as error:
-            failed = loop.create_future()
+            failed: asyncio.Future[T] = loop.create_future()
             failed.set_exception(error)
             return failed
         if not core.started:

@@ -27,7 +27,7 @@ from ._admission import must_not_block
 from ._core import Core
 from ._coroutines import Coroutines
 from ._map import MapRun
-from ._map_iterator import MapIterator
+from ._map_iterator import MapIterator, length_of
 from ._params import Settings, check_count, check_seconds
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
@@ -221,9 +221,9 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
             unordered: yield results as they arrive, not in the order of the inputs.
 
         Returns:
-            An iterator. An exception of a task, of the input iterator (after the results before
-            it) or a ``TimeoutError`` ends it; that, ``close()`` and dropping it once it has begun
-            cancel what has not started.
+            An iterator, with a ``len`` where all inputs have one. An exception of a task, of the input
+            iterator (after the results before it) or a ``TimeoutError`` ends it; that, ``close()`` and
+            dropping it once it has begun cancel what has not started.
 
         Raises:
             RuntimeError: the executor is shut down.
@@ -235,10 +235,9 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
             # The standard library takes a negative timeout as one that is over.
             past = isinstance(timeout, (int, float)) and timeout < 0
             timeout = check_seconds("timeout", 0 if past else timeout)
-        if chunksize is not None:
-            check_count("chunksize", chunksize, least=1)
-        if buffersize is not None:
-            check_count("buffersize", buffersize, least=1)
+        for name, count in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if count is not None:
+                check_count(name, count, least=1)
         self._check_usable()
         core = self._core
         core.start(fn)
@@ -257,7 +256,7 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
             timeout=timeout,
             submit=None if own else self.submit,
         )
-        results = MapIterator(run, self, core.begin_map)
+        results = MapIterator(run, self, core.begin_map, length_of(iterables))
         run.top_up()
         if buffersize is None:
             # Not before: a shutdown by another thread, or by a ``__del__``, would run it at the same time.

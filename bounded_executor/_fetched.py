@@ -25,6 +25,9 @@ class Fetched:
         self.values: deque[Any] = deque()
         self._loaders: deque[Callable[[], Any]] = deque()
 
+    def __len__(self) -> int:
+        return len(self.values) + len(self._loaders)
+
     def __bool__(self) -> bool:
         return bool(self.values or self._loaders)
 

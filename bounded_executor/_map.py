@@ -250,6 +250,11 @@ class MapRun:
         self.note(self.cancel if self.begun else self._results.close)
 
     @property
+    def yielded(self) -> int:
+        """Results that were handed out."""
+        return self._fetched - len(self.fetched)
+
+    @property
     def submitted(self) -> bool:
         """Whether no inputs are left that would have to be pulled or submitted."""
         return self._inputs is None and not self._pending

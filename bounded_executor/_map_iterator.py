@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from typing import Any
 
 from ._map import MapRun
 
-__all__ = ["MapIterator"]
+__all__ = ["MapIterator", "length_of"]
 
 
 class MapIterator(Iterator[Any]):
@@ -19,7 +19,10 @@ class MapIterator(Iterator[Any]):
     is run to its end by the executor's shutdown, see ``BoundedProcessPoolExecutor.map``.
     """
 
-    def __init__(self, run: MapRun, executor: object, on_begin: Callable[[MapRun], None]) -> None:
+    def __init__(
+        self, run: MapRun, executor: object, on_begin: Callable[[MapRun], None], total: int | None
+    ) -> None:
+        self._total = total
         self._run = run
         # Held until the end, so that an executor which only the iterator needs is not collected.
         self._executor: object | None = executor
@@ -46,6 +49,19 @@ class MapIterator(Iterator[Any]):
             if run.finished:
                 self._executor = None
 
+    def __len__(self) -> int:
+        """Return how many results are still to come.
+
+        Raises:
+            TypeError: not all inputs had a length when ``map`` was called.
+        """
+        if self._total is None:
+            raise TypeError("the results of this map have no length, because not all of its inputs have one")
+        return max(0, self._total - self._run.yielded) if not self._run.finished else 0
+
+    def __bool__(self) -> bool:
+        return True
+
     def close(self) -> None:
         """Cancel what has not started and drop what was not fetched; later calls do nothing."""
         self._on_begin(self._run)
@@ -61,3 +77,22 @@ class MapIterator(Iterator[Any]):
                 # The executor's shutdown has nothing left to do for it; an executor that lives long
                 # must not remember every map whose results nobody wanted.
                 run.note(partial(self._on_begin, run))
+
+
+def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:
+    """Return how many calls the inputs make, None where that is not known."""
+    if not iterables:
+        return 0
+    lengths = [_length(one) for one in iterables]
+    known = [length for length in lengths if length is not None]
+    return min(known) if len(known) == len(lengths) else None
+
+
+def _length(iterable: Iterable[Any]) -> int | None:
+    if not isinstance(iterable, Sized):
+        return None
+    try:
+        return len(iterable)
+    except Exception:
+        # It is a courtesy; the inputs may be sound without it.
+        return None

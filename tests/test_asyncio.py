@@ -280,7 +280,7 @@ def test_amap_pulls_no_further_than_its_buffer() -> None:
                 await anext(results)
                 await asyncio.sleep(0.01)
                 assert pulled <= 4 + fetched
-            await results.aclose()  # type: ignore[attr-defined]
+            await results.aclose()
         assert executor.stats().unfinished == 0
 
     run(main)
