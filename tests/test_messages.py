@@ -25,7 +25,7 @@ WRAPPED = ("module …", "it became …")
 def template(node: ast.expr) -> str | None:
     """The text of a string in the sources, with … for all that is put into it."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return re.sub(r"%[sdr]", "…", node.value)
+        return re.sub(r"%[sdr]|%\.\df", "…", node.value).replace("%%", "%")
     if isinstance(node, ast.JoinedStr):
         return "".join(
             part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "…"
@@ -43,7 +43,8 @@ def quoted() -> list[str]:
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
-    for path in sorted(SOURCES.rglob("*.py")):
+    # The command line says what is wrong in a line of its own for each.
+    for path in sorted(SOURCES.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             yield path, node
 

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from .._executor import BoundedProcessPoolExecutor
+from .._work import BoundedFuture
 from ..errors import BrokenProcessPool, TerminatedWorkerError
 from .inputs import Inputs, Item
 from .output import Output, result_line
@@ -34,7 +35,7 @@ class _Task:
 
     __slots__ = ("future", "item")
 
-    def __init__(self, item: Item, future: Future[Any]) -> None:
+    def __init__(self, item: Item, future: BoundedFuture[Any]) -> None:
         self.item = item
         self.future = future
 
@@ -59,8 +60,8 @@ class _Done:
         self.task = task
 
 
-def _measured(future: Future[Any]) -> tuple[float | None, int]:
-    return getattr(future, "seconds", None), getattr(future, "attempts", 1)
+def _measured(future: BoundedFuture[Any]) -> tuple[float | None, int]:
+    return future.seconds, future.attempts
 
 
 def _pool_broke(error: BaseException | None) -> bool:
