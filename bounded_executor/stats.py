@@ -125,7 +125,7 @@ class ExecutorStats:
 
     @property
     def finished(self) -> int:
-        """Tasks that have ended: those that returned, failed or were cancelled."""
+        """Tasks that have ended, namely those that returned, failed or were cancelled."""
         return self.succeeded + self.failed + self.cancelled
 
     @property
