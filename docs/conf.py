@@ -9,5 +9,8 @@ autodoc_member_order = "bysource"
 nitpick_ignore_regex = [
     # Of the standard library, whose inventory is not fetched.
     ("py:.*", r"(concurrent\.futures\..*|asyncio\..*|collections\..*|multiprocessing\..*)"),
-    ("py:.*", r"(BaseException|Exception|TypeError|ValueError|RuntimeError|TimeoutError|OSError|BrokenProcessPool)"),
+    (
+        "py:.*",
+        r"(BaseException|Exception|TypeError|ValueError|RuntimeError|TimeoutError|OSError|BrokenProcessPool)",
+    ),
 ]
