@@ -145,8 +145,9 @@ class Endings:
             _log.error("%s", storm)
             self._break(storm, None)
         elif not begun and not blameless:
-            # One that never was of use is told as a storm, if more follow.
-            tell = self._warn if child.has_finished else _log.info
+            # One that never was of use is told as a storm, if more follow. One that left by itself
+            # between two tasks has cost nobody anything.
+            tell = self._warn if child.has_finished and status else _log.info
             tell("a worker ended: its %s", how)
         breaks = self._settings.on_crash == "break" and not blameless
         if work is not None and not begun and not child.timed_out:
