@@ -427,3 +427,14 @@ def test_an_output_that_does_not_fit_is_told_by_its_line(
     assert "its line 2" in err
     if where or not order:
         assert written.read_bytes() == before
+
+
+def test_a_retry_is_counted_in_the_output() -> None:
+    (line,), _ = run("os:_exit", "--json", "--workers", 1, "--retries", 1, given="[3]\n", status=1)
+    assert line["attempts"] == 2
+    assert "exit status 3" in line["error"]
+
+
+def test_the_time_of_a_task_is_in_the_output() -> None:
+    (line,), _ = run("time:sleep", "--json", "--workers", 1, given="[0.2]\n")
+    assert line["seconds"] >= 0.2
