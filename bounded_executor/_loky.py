@@ -77,7 +77,8 @@ class Keeper:
             raise
         try:
             # loky must have registered its exit hook before we register ours: the last one
-            # registered runs first, and ours needs a loky that still works.
+            # registered runs first, and ours needs a loky that still works. loky registers its hook
+            # anew for each keeper, and waits in it for all of them.
             self._started.wait()
             _register_exit()
         except BaseException:
@@ -236,9 +237,9 @@ def at_exit(hook: Callable[[], None]) -> None:
 
 def _register_exit() -> None:
     global _exit_registered
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
     if not _exit_registered:
         _exit_registered = True
-        threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
         # A process of multiprocessing, as a task's is, joins its children before it comes to that one,
         # and a keeper is one of them.
         util.Finalize(None, _at_exit, exitpriority=100)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import tasks
-from helpers import PATIENCE, wait_until
+from helpers import PATIENCE, run_script, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor
 
@@ -152,3 +152,21 @@ def test_a_task_that_used_an_executor_itself_comes_to_its_own_end(tmp_path: Path
     with BoundedProcessPoolExecutor(1) as ex:
         assert len(ex.submit(tasks.nest_and_mark_the_end, log).result(PATIENCE)) == 2
     assert tasks.marks(log) == 1
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "open"])
+def test_a_program_that_had_two_executors_at_once_does_not_wait_for_idle_processes(ended: bool) -> None:
+    # It would be stopped long before they had been idle for so long.
+    end = "first.shutdown(), second.shutdown()" if ended else "pass"
+    run_script(
+        f"""
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        if __name__ == "__main__":
+            first = BoundedProcessPoolExecutor(1, idle_timeout=600)
+            second = BoundedProcessPoolExecutor(1, idle_timeout=600)
+            assert first.submit(abs, -1).result() == second.submit(abs, -2).result() - 1
+            {end}
+        """,
+        seconds=60,
+    )
