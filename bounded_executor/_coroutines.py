@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import _pickling
 from ._async_map import AsyncMap, AsyncSink, Source
 from ._awaiting import finish, in_thread, slot
 from ._core import Core
@@ -30,8 +31,9 @@ class Coroutines:
 
     _core: Core
 
-    def _check_usable(self) -> None:
-        self._core.dispatcher.check()
+    if TYPE_CHECKING:
+
+        def _check_usable(self) -> None: ...
 
     async def asubmit(
         self, fn: Callable[..., T], /, *args: Any, cancel_running: bool = False, **kwargs: Any
@@ -118,7 +120,7 @@ class Coroutines:
         what waits and kills what runs. So does a cancellation while it waits here.
         """
         core = self._core
-        if isinstance(exc_val, (asyncio.CancelledError, KeyboardInterrupt)):
+        if isinstance(exc_val, asyncio.CancelledError) or _pickling.is_interrupt(exc_val):
             await finish(in_thread(core.abort))
             return
         ended = in_thread(partial(core.shutdown, True, run_maps=exc_type is None))

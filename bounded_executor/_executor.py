@@ -327,9 +327,7 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        # One that a task raised is an error as others are.
-        pressed = isinstance(exc_val, KeyboardInterrupt) and not _pickling.is_remote(exc_val)
-        if pressed and self._pid == os.getpid():
+        if _pickling.is_interrupt(exc_val) and self._pid == os.getpid():
             self._core.abort()
         elif exc_type is not None and self._pid == os.getpid():
             self._core.shutdown(True)

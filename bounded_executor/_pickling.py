@@ -39,7 +39,7 @@ __all__ = [
     "dump_function",
     "dump_inherited",
     "dump_parts",
-    "is_remote",
+    "is_interrupt",
     "load_error",
     "name_of",
 ]
@@ -232,9 +232,9 @@ def load_error(body: bytes | bytearray) -> BaseException:
     return error
 
 
-def is_remote(error: BaseException) -> bool:
-    """Return whether a task raised this exception, in another process."""
-    return isinstance(error.__cause__, _RemoteTraceback)
+def is_interrupt(error: BaseException | None) -> bool:
+    """Return whether this is Ctrl-C; a ``KeyboardInterrupt`` of a task is an error as others are."""
+    return isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, _RemoteTraceback)
 
 
 def _summary(error: BaseException) -> str:
