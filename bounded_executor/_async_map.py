@@ -25,6 +25,7 @@ from ._core import Core
 from ._delivery import Delivery
 from ._outcomes import Group
 from ._parts import Pickled
+from ._phase import late_map
 from ._work import BoundedFuture, FutureSink, Work
 
 __all__ = ["AsyncMap", "AsyncSink", "Source"]
@@ -191,13 +192,7 @@ class AsyncMap:
         try:
             return await asyncio.wait_for(wanted, max(0.0, deadline - monotonic()))
         except asyncio.TimeoutError:
-            # concurrent.futures' own class is this one only since Python 3.11.
-            from concurrent.futures import TimeoutError as FuturesTimeoutError
-
-            raise FuturesTimeoutError(
-                f"amap did not finish within timeout={timeout} seconds: {self._fetched} results yielded, "
-                f"{self.submitted - self._fetched} outstanding"
-            ) from None
+            raise late_map("amap", timeout, self._fetched, self.submitted - self._fetched) from None
 
     async def _end(self, feeder: asyncio.Future[None]) -> None:
         feeder.cancel()

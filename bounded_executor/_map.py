@@ -34,7 +34,7 @@ from ._function import Function, Functions
 from ._inputs import Inputs
 from ._outcomes import Group
 from ._parts import Item, Pickled, sizes_of
-from ._phase import shutdown_error
+from ._phase import late_map, shutdown_error
 from ._results import Results
 from ._work import Work
 from .errors import QueueFull, SubmitTimeout
@@ -268,13 +268,7 @@ class MapRun:
         return None if self._deadline is None else max(0.0, self._deadline - monotonic())
 
     def _timed_out(self) -> Exception:
-        # concurrent.futures' own class is this one only since Python 3.11.
-        from concurrent.futures import TimeoutError as FuturesTimeoutError
-
-        return FuturesTimeoutError(
-            f"map did not finish within timeout={self._timeout} seconds: "
-            f"{self._fetched} results yielded, {self._pulled - self._fetched} outstanding"
-        )
+        return late_map("map", self._timeout, self._fetched, self._pulled - self._fetched)
 
     def _refuse(self) -> None:
         """The executor is shut down: a map with further inputs must not end as if it were done."""

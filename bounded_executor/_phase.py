@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from .errors import BrokenProcessPool
 
-__all__ = ["ErrorFactory", "Phase", "broken", "shutdown_error"]
+__all__ = ["ErrorFactory", "Phase", "broken", "late_map", "shutdown_error"]
 
 ErrorFactory = Callable[[], BaseException]
 
@@ -57,3 +57,14 @@ def broken(message: str, cause: BaseException | None) -> ErrorFactory:
 def shutdown_error() -> RuntimeError:
     """Return the standard library's error for work that comes too late."""
     return RuntimeError("cannot schedule new futures after shutdown")
+
+
+def late_map(name: str, timeout: float | None, yielded: int, outstanding: int) -> Exception:
+    """Return the error for a map that has not ended by its deadline."""
+    # concurrent.futures' own class is this one only since Python 3.11.
+    from concurrent.futures import TimeoutError as FuturesTimeoutError
+
+    return FuturesTimeoutError(
+        f"{name} did not finish within timeout={timeout} seconds: {yielded} results yielded, "
+        f"{outstanding} outstanding"
+    )

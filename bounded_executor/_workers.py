@@ -68,21 +68,19 @@ class Workers:
         self.wake = self._loop.wake
         self.note = self._loop.note
         self._supervision = Supervision(session, self._loop)
-        self.roster = self._roster = Roster(
-            settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter
-        )
-        self.starter = Starter(settings, session, self._supervision, self._roster, self._loop, self.endings)
-        self._lateness = Lateness(settings.task_timeout, self._roster, self._supervision)
-        self._stall = StallWatch(settings.stall_warning, self._roster)
+        self.roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
+        self.starter = Starter(settings, session, self._supervision, self.roster, self._loop, self.endings)
+        self._lateness = Lateness(settings.task_timeout, self.roster, self._supervision)
+        self._stall = StallWatch(settings.stall_warning, self.roster)
         self._hearing = Hearing(
-            dispatcher, self._roster, self._lateness, self._stall, self.endings, self._replace
+            dispatcher, self.roster, self._lateness, self._stall, self.endings, self._replace
         )
         self._hold_up = self._hearing.hold_up
         self._any_ready = False
         self._giver = Giver(
             settings.max_workers,
             dispatcher,
-            self._roster,
+            self.roster,
             self.starter,
             self.endings,
             self._lateness,
@@ -179,14 +177,14 @@ class Workers:
                 self._giver.fill()
                 self._dispatcher.deliver()
                 self._quit = (
-                    self._dispatcher.drained and not self._roster and (not self._dispatcher.waiting_works)
+                    self._dispatcher.drained and not self.roster and (not self._dispatcher.waiting_works)
                 )
         except BaseException as error:
             # A bug of ours must not leave anybody waiting for ever.
             _log.critical("the executor's own thread failed", exc_info=True)
             self._break(f"the executor's own thread failed with {error!r}", error)
-            for child in self._roster:
-                self._roster.remove(child)
+            for child in self.roster:
+                self.roster.remove(child)
                 self._forget(child)
         finally:
             self._end()
@@ -211,7 +209,7 @@ class Workers:
             self._take_frame(child, frame)
         if child.channel.eof and self._loop.remove(child.channel):
             # How it ended only the supervisor can tell. If it has not, it is of no use any more.
-            self._roster.lose(child)
+            self.roster.lose(child)
             self._lateness.lost_touch(child)
 
     def _take_frame(self, child: Child, frame: Frame) -> None:
@@ -223,7 +221,7 @@ class Workers:
         elif frame.kind == Kind.LOG:
             self._dispatcher.follow(partial(self._dispatcher.delivery.handle_record, frame.body))
         elif frame.kind == Kind.LEAVING:
-            self._roster.leave(child)
+            self.roster.leave(child)
         elif frame.kind == Kind.BEGUN:
             self.endings.proved_useful()
         elif frame.kind == Kind.READY:
@@ -231,7 +229,7 @@ class Workers:
             self._any_ready = True
             self.starter.succeeded()
             child.idle_bytes = frame.index
-            self._roster.ready(child, frame.ident)
+            self.roster.ready(child, frame.ident)
         elif frame.kind == Kind.UNFIT:
             # Later ones may have more, of modules that all have by then; each still runs one task.
             if not self._any_ready:
@@ -247,7 +245,7 @@ class Workers:
     def _replace(self, child: Child) -> None:
         if child.timed_out or child.revoked:
             # It is killed already, for an outcome that came in the last moment.
-            self._roster.retire(child)
+            self.roster.retire(child)
             return
         self.children_replaced += 1
         if child.leaving:
@@ -277,23 +275,23 @@ class Workers:
         self._hold_up.look()
 
     def _revoke(self, work: Work) -> None:
-        for child in self._roster:
+        for child in self.roster:
             if child.work is work:
                 child.revoked = True
-                self._roster.leave(child)
+                self.roster.leave(child)
                 self._lateness.kill(child, signal.SIGKILL)
 
     def _kill_all(self, number: int) -> None:
         self.endings.killing = True
-        for child in self._roster:
+        for child in self.roster:
             self._lateness.kill(child, number)
 
     def _died(self, ident: int, pid: int, status: int, peak: int) -> None:
-        child = self._roster.get(ident)
+        child = self.roster.get(ident)
         if child is None:
             return
         self._hear_last(child)
-        work = self._roster.remove(child)
+        work = self.roster.remove(child)
         self.endings.died(child, work, pid, status, peak)
         self._forget(child)
 
@@ -307,10 +305,10 @@ class Workers:
 
     def _not_started(self, ident: int, why: str) -> None:
         """Go on with the children that there are, and try again in a moment."""
-        child = self._roster.get(ident)
+        child = self.roster.get(ident)
         if child is None:
             return
-        self._roster.remove(child)
+        self.roster.remove(child)
         self._forget(child)
         self._giver.starting_failed(why)
 
@@ -340,14 +338,14 @@ class Workers:
     def _lose_supervisor(self, *, stuck: bool = False) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
         asked_for, words = self._supervision.lose()
-        children = list(self._roster)
+        children = list(self.roster)
         # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
         await_ends([child.pid for child in children if child.pid is not None])
         useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
             self._hear_last(child)
-            work = self._roster.remove(child)
+            work = self.roster.remove(child)
             if work is not None:
                 left.append((child, work))
         if self.endings.supervisor_lost(asked_for, useful, left, words) or stuck:
@@ -360,9 +358,9 @@ class Workers:
         make = broken(message, cause)
         self._dispatcher.deliver()
         self._dispatcher.break_(make)
-        for child in self._roster:
+        for child in self.roster:
             self._hearing.take_next(child)
-            work = self._roster.take_work(child)
+            work = self.roster.take_work(child)
             if work is not None:
                 attempts = work.attempts + 1
                 while work.done < work.count:

@@ -57,7 +57,7 @@ def _map(options: argparse.Namespace) -> int:
     def running() -> int:
         stats = executor.stats()
         # Short tasks are handed to a process several at a time.
-        return min(stats.unfinished - stats.waiting, stats.children)
+        return min(stats.running, stats.children)
 
     run = Run(
         executor,

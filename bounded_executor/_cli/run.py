@@ -60,10 +60,6 @@ class _Done:
         self.task = task
 
 
-def _measured(future: BoundedFuture[Any]) -> tuple[float | None, int]:
-    return future.seconds, future.attempts
-
-
 def _pool_broke(error: BaseException | None) -> bool:
     # A process that died is the error of its own task only.
     return isinstance(error, BrokenProcessPool) and not isinstance(error, TerminatedWorkerError)
@@ -275,7 +271,7 @@ class Run:
 
 def _line_of(task: _Task, error: BaseException | None) -> tuple[bytes, str | None]:
     """Return a task's line, and what its error is."""
-    seconds, attempts = _measured(task.future)
+    seconds, attempts = task.future.seconds, task.future.attempts
     value = task.item.value
     if error is not None:
         problem = f"{type(error).__name__}: {error}"
