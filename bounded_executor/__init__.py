@@ -3,13 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._executor import BoundedProcessPoolExecutor
+    from ._executor import BoundedExecutor
+    from ._pool import BoundedProcessPoolExecutor
     from ._work import BoundedFuture
     from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
     from .events import TaskEvent
     from .stats import ExecutorStats, Histogram
 
 __all__ = [
+    "BoundedExecutor",
     "BoundedFuture",
     "BoundedProcessPoolExecutor",
     "BrokenProcessPool",
@@ -28,9 +30,9 @@ def __getattr__(name: str) -> Any:
     # it would cost each of them time and memory.
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _executor, _work, errors, events, stats
+    from . import _executor, _pool, _work, errors, events, stats
 
-    for module in (_executor, _work, errors, events, stats):
+    for module in (_executor, _pool, _work, errors, events, stats):
         globals().update({public: getattr(module, public) for public in module.__all__ if public in __all__})
     return globals()[name]
 

@@ -11,7 +11,7 @@ import inspect
 import sys
 from types import FrameType
 
-from ._delivery import delivering
+from ._delivery import delivering, must_run_no_callbacks
 
 __all__ = ["must_not_block"]
 
@@ -22,6 +22,9 @@ def must_not_block(frame: FrameType | None) -> str | None:
     """Say why the code running in ``frame`` must not be blocked; None when it may be."""
     if delivering():
         return "a done-callback"
+    if must_run_no_callbacks():
+        # An executor below that runs tasks in its own ``submit`` runs them here.
+        return "the executor's own thread"
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or frame is None:
         return None

@@ -38,10 +38,10 @@ class Arrivals:
         self.events: Events | None = None
         self._arrived: list[Callable[[], None]] = []
 
-    def outcome(self, work: Work, index: int, ok: bool, seconds: float, body: Pickled) -> None:
+    def outcome(self, work: Work, index: int, ok: bool, seconds: float | None, body: Pickled) -> None:
         """Note that the next item of ``work`` has ended in a result or the task's own error.
 
-        :meth:`deliver` is to follow.
+        :meth:`deliver` is to follow. How long it ran may not be known.
         """
         if index != work.done:
             raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")
@@ -50,8 +50,9 @@ class Arrivals:
             self.succeeded += 1
         else:
             self.failed += 1
-        work.function.learn(seconds, len(body))
-        self.times.add(seconds)
+        if seconds is not None:
+            work.function.learn(seconds, len(body))
+            self.times.add(seconds)
         if self.events is not None:
             error = None if ok else body
             kind: Literal["succeeded", "failed"] = "succeeded" if ok else "failed"

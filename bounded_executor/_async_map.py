@@ -18,13 +18,14 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from ._core import Core
 from ._delivery import Delivery
 from ._outcomes import Group
-from ._parts import Pickled
+from ._parts import Pickled, Remote
 from ._phase import late_map
 from ._work import BoundedFuture, FutureSink, Work
 
@@ -53,10 +54,14 @@ class AsyncSink(FutureSink):
         return self._run is not None and self._run.full(work)
 
     def outcome(
-        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+        self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
         if self._run is not None:
             self._run.weigh(self, len(body))
+        if isinstance(body, Remote):
+            # Whoever awaits the result is on an event loop, which must not wait for it once more.
+            self.future.seconds, self.future.attempts = seconds, attempts
+            return partial(self._delivery.put_fetched, self.future, body)
         return super().outcome(index, ok, body, seconds, attempts)
 
     def outcomes_of(
@@ -114,7 +119,7 @@ class AsyncMap:
 
     def full(self, work: Work) -> bool:
         """Say whether results would be too much now; never of the oldest, which are waited for."""
-        if self._closed or work.first < self._fetched + self._core.settings.max_workers:
+        if self._closed or work.first < self._fetched + self._core.backend.capacity:
             return False
         return self._core.ledger.room() == 0
 
@@ -167,7 +172,7 @@ class AsyncMap:
     async def _feed(self, fn: Callable[..., Any], sources: list[Source], submit: Callable[..., Any]) -> None:
         while sources:
             await self._room.acquire()
-            while self._fetched + self._core.settings.max_workers <= self.submitted:
+            while self._fetched + self._core.backend.capacity <= self.submitted:
                 if self._core.ledger.room() != 0:
                     break
                 self._news.clear()

@@ -12,9 +12,9 @@ from collections import OrderedDict
 
 from ._work import Work
 
-__all__ = ["gather", "is_done_within", "most"]
+__all__ = ["BATCH_SECONDS", "gather", "is_done_within", "most"]
 
-# How long a worker should be busy with what one message brings.
+# How long a worker of ours should be busy with what one message brings.
 BATCH_SECONDS = 0.0025
 # What a message may weigh if it holds more than one task, there and, as far as is known, back.
 BATCH_BYTES = 1 << 18
@@ -55,7 +55,9 @@ def gather(first: Work, waiting: OrderedDict[int, Work], most: int) -> list[Work
     return works
 
 
-def most(work: Work, waiting: int, among: int, limit: int | None) -> int:
+def most(
+    work: Work, waiting: int, among: int, limit: int | None, batch_seconds: float = BATCH_SECONDS
+) -> int:
     """Return how many tasks may travel with what was taken from the queue, itself included.
 
     Args:
@@ -63,12 +65,13 @@ def most(work: Work, waiting: int, among: int, limit: int | None) -> int:
         waiting: tasks that wait, those of ``work`` included.
         among: workers that share them.
         limit: tasks that the worker may run; None for any number.
+        batch_seconds: how long they should take together.
     """
     seconds = work.function.seconds
     if seconds is None:
         return work.count
     part = -(-waiting // among)
-    quick = int(BATCH_SECONDS / max(seconds, 1e-9))
+    quick = int(batch_seconds / max(seconds, 1e-9))
     light = int(BATCH_BYTES / max(work.function.size, 1.0))
     number = min(BATCH_TASKS, part, quick, light)
     return number if limit is None else min(number, limit)

@@ -19,19 +19,15 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from . import _loky
+from ._backend import Backend
 from ._dispatch import Dispatcher
 from ._events import Events
-from ._function import Functions
 from ._ledger import Ledger
 from ._map import MapRun
-from ._needs import modules_of
-from ._params import Settings
+from ._params import Bounds
 from ._phase import broken
-from ._session import Session
 from ._sigterm import Drain
 from ._summary import log_summary
-from ._workers import Workers
 from .stats import ExecutorStats
 
 __all__ = ["Core"]
@@ -46,18 +42,25 @@ class Core:
     """One executor's parts, and the order in which they start and end.
 
     Args:
-        settings: the executor's checked parameters.
+        bounds: the executor's checked parameters.
+        workers: tasks that run at once, as far as is known now.
+        make_backend: makes what runs the tasks, for this dispatcher; it is to call the second argument when
+            all has ended.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.ledger = Ledger(settings.queue_size, settings.queue_bytes, floor=settings.max_workers)
+    def __init__(
+        self,
+        bounds: Bounds,
+        workers: int,
+        make_backend: Callable[[Dispatcher, Callable[[], None]], Backend],
+    ) -> None:
+        self.bounds = bounds
+        self.ledger = Ledger(bounds.queue_size, bounds.queue_bytes, floor=workers)
         self.dispatcher = Dispatcher(self.ledger)
-        if settings.on_event is not None:
-            self.dispatcher.events = Events(settings.on_event, self.dispatcher.delivery)
-        self.functions = Functions()
-        self.workers = Workers(self.dispatcher, settings, Session(settings), on_end=self._end)
-        self.dispatcher.wake = self.workers.wake
+        if bounds.on_event is not None:
+            self.dispatcher.events = Events(bounds.on_event, self.dispatcher.delivery)
+        self.backend = make_backend(self.dispatcher, self._end)
+        self.dispatcher.wake = self.backend.wake
         self._lock = threading.RLock()
         self._starting = threading.RLock()
         self._started = False
@@ -68,16 +71,17 @@ class Core:
         self._maps_done = threading.Event()
 
     def start(self, fn: Callable[..., Any], *, wait: bool = True) -> None:
-        """Start the threads and lease the keeper; once, by whoever comes first with a task of ``fn``.
+        """Start the threads and what is below; once, by whoever comes first with a task of ``fn``.
 
         Args:
             fn: what it needs is imported first.
-            wait: until there is a keeper. Without it a keeper that cannot be had breaks the executor later.
+            wait: until there is something to run tasks on. Without it, if there is none the executor breaks
+                later.
         """
         if self._started:
             return
         # Before the lock: it may pickle, and so run code of the user's.
-        modules = modules_of(fn)
+        needs = self.backend.needs(fn)
         with self._starting:
             if self._started:
                 return
@@ -87,11 +91,11 @@ class Core:
                 self._started = True
                 self._began = monotonic()
                 _running.add(self)
-                _loky.at_exit(_at_exit)
-                self.workers.start(modules)
+                self.backend.at_exit(_at_exit)
+                self.backend.start(needs)
             except BaseException as error:
                 make = broken(f"the executor could not be started: {error!r}", error)
-                if not self.workers.launched:
+                if not self.backend.launched:
                     # Interrupted, or no thread or no descriptor can be had, as at the interpreter's end.
                     self._started = False
                     _running.discard(self)
@@ -101,7 +105,7 @@ class Core:
                     raise make() from error
                 raise
         if wait:
-            self.workers.wait_for_lease()
+            self.backend.wait_until_started()
 
     @property
     def started(self) -> bool:
@@ -122,7 +126,7 @@ class Core:
         """End in order: no new tasks, maps that nobody began, what waits, what runs, processes."""
         if self._is_mine():
             # The collector runs a ``__del__`` in the middle of one of our own steps.
-            self.workers.note(lambda: self.shutdown(False, cancel=cancel))
+            self.backend.note(lambda: self.shutdown(False, cancel=cancel))
             return
         self.dispatcher.close()
         error = None
@@ -145,38 +149,29 @@ class Core:
         self.dispatcher.close()
         self._cancel_waiting()
         self._drain()
-        self.workers.kill(signal.SIGKILL)
+        self.backend.kill(signal.SIGKILL)
         self._join()
 
     def stats(self) -> ExecutorStats:
         """Return the counters as they are now."""
         counts = self.ledger.counts()
         submitted, waiting, cancelled = self.dispatcher.counters()
-        workers = self.workers
         return ExecutorStats(
-            queue_size=self.settings.queue_size,
-            queue_bytes=self.settings.queue_bytes,
+            queue_size=self.bounds.queue_size,
+            queue_bytes=self.bounds.queue_bytes,
             held_bytes=counts.weight,
             submitted=submitted,
             unfinished=counts.held,
             waiting=waiting,
-            running=workers.roster.running(),
+            running=self.backend.running(),
             undelivered=counts.undelivered,
             succeeded=self.dispatcher.succeeded,
             failed=self.dispatcher.failed,
             cancelled=cancelled,
             above_bound=counts.above_bound,
             submit_wait_seconds=counts.wait_seconds,
-            children=len(workers.roster),
-            children_memory_bytes=workers.roster.memory_bytes(),
-            children_started=workers.starter.children_started,
-            children_replaced=workers.children_replaced,
-            children_over_memory=workers.children_over_memory,
-            children_crashed=workers.endings.crashed,
-            supervisors_lost=workers.endings.supervisors_lost,
-            timed_out=workers.endings.timed_out,
-            retried=workers.endings.retried,
             task_seconds=self.dispatcher.times.histogram(),
+            **self.backend.children(),
         )
 
     def describe(self) -> str:
@@ -185,9 +180,9 @@ class Core:
         _, waiting, cancelled = dispatcher.counters()
         finished = dispatcher.succeeded + dispatcher.failed + cancelled
         return (
-            f"{self._state()}, workers={self.settings.max_workers}, "
-            f"running={self.workers.roster.running()}, waiting={waiting}, "
-            f"queue_size={self.settings.queue_size}, finished={finished}, failed={dispatcher.failed}"
+            f"{self._state()}, workers={self.backend.capacity}, "
+            f"running={self.backend.running()}, waiting={waiting}, "
+            f"queue_size={self.bounds.queue_size}, finished={finished}, failed={dispatcher.failed}"
         )
 
     def _end(self) -> None:
@@ -209,24 +204,24 @@ class Core:
         """Have SIGTERM end this executor gently; the main thread's to call."""
         if self._drain_at_sigterm is None:
             self._drain_at_sigterm = Drain(self._begin_drain, self._has_ended)
-            self.workers.starter.deaf = True
+            self.backend.ignore_sigterm()
         return self._drain_at_sigterm
 
     def _has_ended(self) -> bool:
-        return self.workers.ended.is_set() or (not self._started and self.dispatcher.closed)
+        return self.backend.ended.is_set() or (not self._started and self.dispatcher.closed)
 
     def _begin_drain(self) -> None:
         # A signal handler: it may have interrupted whoever holds a lock of ours.
         self.dispatcher.refuse()
-        self.workers.note(lambda: self.shutdown(False, cancel=True))
+        self.backend.note(lambda: self.shutdown(False, cancel=True))
 
     def abandon(self) -> None:
         """The user's object is gone. Runs wherever the collector does, so it takes no lock."""
         if self._started:
-            self.workers.note(self._close_abandoned)
+            self.backend.note(self._close_abandoned)
         else:
             self.dispatcher.refuse()
-            self.workers.discard()
+            self.backend.discard()
 
     def _is_mine(self) -> bool:
         """Whether this very thread is in the middle of a step that a lock of ours makes one."""
@@ -242,7 +237,7 @@ class Core:
 
     def _join(self) -> None:
         delivery = self.dispatcher.delivery
-        if delivery.is_current() or self.workers.is_current() or _loky.is_own_thread():
+        if delivery.is_current() or self.backend.is_current():
             # Called from a callback, or from a ``__del__`` that the collector runs wherever it likes:
             # what would be waited for is this thread itself.
             return
@@ -250,9 +245,9 @@ class Core:
             # Another thread may be about to start it.
             started = self._started
             if not started:
-                self.workers.discard()
+                self.backend.discard()
         if started:
-            self.workers.join()
+            self.backend.join()
             delivery.join()
         self._restore_sigterm()
 
@@ -272,7 +267,7 @@ class Core:
                 return
             self._unbegun.clear()
         self.dispatcher.drain()
-        self.workers.wake()
+        self.backend.wake()
 
     def _run_maps(self) -> BaseException | None:
         """Run the maps that nobody began to their end; the first thread does, others wait for it."""
@@ -309,7 +304,7 @@ class Core:
 def _at_exit() -> None:
     interrupted = _was_interrupted()
     for core in list(_running):
-        if not core.workers.ended.is_set():
+        if not core.backend.ended.is_set():
             try:
                 if interrupted:
                     core.abort()

@@ -101,7 +101,7 @@ class Coroutines:
             check_count("buffersize", buffersize, least=1)
         sources = [Source(iterable) for iterable in iterables]
         self._check_usable()
-        run = AsyncMap(self._core, buffersize or self._core.settings.queue_size, unordered=bool(unordered))
+        run = AsyncMap(self._core, buffersize or self._core.bounds.queue_size, unordered=bool(unordered))
         submit = partial(self._asubmit, cancel_running=cancel_running, run=run)
         return run.results(fn, sources, submit, timeout)
 
@@ -144,7 +144,7 @@ class Coroutines:
         loop = asyncio.get_running_loop()
         future: BoundedFuture[T] = BoundedFuture()
         try:
-            function, body = core.functions.call(fn, args, kwargs)
+            function, body = core.backend.codec.call(fn, args, kwargs)
         except Exception as error:
             failed: asyncio.Future[T] = loop.create_future()
             failed.set_exception(error)
@@ -159,7 +159,7 @@ class Coroutines:
             work.first = run.submitted
         future._forget = partial(core.dispatcher.discard, work)
         if not core.ledger.take(size):
-            await slot(core.ledger, size, core.settings.submit_timeout)
+            await slot(core.ledger, size, core.bounds.submit_timeout)
         core.dispatcher.submit(work)
         result = asyncio.wrap_future(future, loop=loop)
         if run is not None:
@@ -172,4 +172,4 @@ class Coroutines:
 def _revoke(core: Core, work: Work, sink: AsyncSink, result: asyncio.Future[Any]) -> None:
     if result.cancelled() and not sink.future.cancelled():
         sink.revoked = True
-        core.workers.revoke(work)
+        core.backend.revoke(work)

@@ -18,7 +18,7 @@ from typing import Any
 from . import _logs, _pickling
 from ._ledger import Ledger
 from ._outcomes import Group
-from ._parts import Parts, Pickled, load
+from ._parts import Pickled, Remote, load
 
 __all__ = [
     "Delivery",
@@ -46,7 +46,6 @@ def load_outcome(ok: bool, body: Pickled) -> Any:
     """Return the result of a task, or raise its error."""
     if ok:
         return load(body)
-    assert not isinstance(body, Parts)
     error = _pickling.load_error(body)
     try:
         raise error
@@ -101,6 +100,10 @@ class Delivery:
         """Hand over an outcome as it came from the child."""
         self._queue.put(partial(self._deliver, future, ok, body))
 
+    def put_fetched(self, future: Future[Any], result: Remote) -> None:
+        """Hand over a result that is elsewhere, which is fetched first."""
+        self._queue.put(partial(self._deliver, future, True, result, True))
+
     def put_group(self, futures: Sequence[Future[Any]], group: Group) -> None:
         """Hand over results that came together."""
         self._queue.put(partial(self._deliver_group, futures, group))
@@ -146,14 +149,14 @@ class Delivery:
             deliver()
             del deliver
 
-    def _deliver(self, future: Future[Any], ok: bool | None, body: Any) -> None:
+    def _deliver(self, future: Future[Any], ok: bool | None, body: Any, fetch: bool = False) -> None:
         error: BaseException | None = None
         result: Any = None
         try:
             if ok is None:
                 error = body
             elif ok:
-                result = load(body)
+                result = body if isinstance(body, Remote) and not fetch else load(body)
             else:
                 error = _pickling.load_error(body)
         except BaseException as exc:

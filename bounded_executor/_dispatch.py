@@ -63,6 +63,7 @@ class Dispatcher(Arrivals):
         hungry: the backend has a worker with nothing to do, or may start one. If not, it comes by itself
             as soon as it has, and is not woken for work that waits. Set by the backend, before it looks
             for the last time whether anything waits.
+        batch_seconds: how long short tasks that travel together should take. Set by the backend.
     """
 
     def __init__(self, ledger: Ledger, delivery: Delivery | None = None) -> None:
@@ -70,6 +71,7 @@ class Dispatcher(Arrivals):
         self.delivery = delivery or Delivery(ledger)
         self.wake: Callable[[], None] = _nobody
         self.hungry = True
+        self.batch_seconds = _batches.BATCH_SECONDS
         self._lock = threading.RLock()
         self._waiting: OrderedDict[int, Work] = OrderedDict()
         self._waiting_items = 0  # the parked ones included
@@ -127,7 +129,7 @@ class Dispatcher(Arrivals):
             if limit is not None and work.count > limit:
                 self._return(work.rest(limit))
             if among is not None and work.joins:
-                most = _batches.most(work, self._waiting_items, among, limit)
+                most = _batches.most(work, self._waiting_items, among, limit, self.batch_seconds)
                 if most > work.count:
                     joined = self._take_joined(work, most)
                     if joined is not None:
@@ -204,12 +206,14 @@ class Dispatcher(Arrivals):
             return None
         return work
 
-    def give_back(self, work: Work, *, skip: int = 0) -> None:
+    def give_back(self, work: Work, *, skip: int = 0, losses: int = 0) -> None:
         """Note that the worker runs none of the items without an outcome: they go to the front.
 
         Args:
             work: what the worker had.
             skip: so many of them stay the caller's.
+            losses: so many workers were lost by it, though who is to blame cannot be told. Then no item
+                travels with others any more.
         """
         start = work.done + skip
         if start >= work.count:
@@ -217,7 +221,9 @@ class Dispatcher(Arrivals):
         rest = work.rest(start) if start else work
         # The worker may still say that it did not begin this, when it has been given it once more.
         rest.number_anew()
-        pieces = rest.apart()
+        pieces = rest.singly() if losses else rest.apart()
+        for piece in pieces:
+            piece.losses += losses
         with self._lock:
             make = self._phase.error
             cancelling = self._phase.is_cancelling

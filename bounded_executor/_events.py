@@ -9,7 +9,7 @@ from typing import Literal
 
 from . import _pickling
 from ._delivery import Delivery
-from ._parts import Parts, Pickled
+from ._parts import Pickled
 from .events import TaskEvent
 
 __all__ = ["Events"]
@@ -57,7 +57,6 @@ class Events:
 
 def _one_line(error: BaseException | Pickled) -> str:
     if not isinstance(error, BaseException):
-        assert not isinstance(error, Parts)
         error = _pickling.load_error(error)
     text = str(error).partition("\n")[0]
     name = type(error).__name__

@@ -1,9 +1,10 @@
 """The executor: what a user calls.
 
-The way of a task: :meth:`BoundedProcessPoolExecutor.submit` pickles the call, takes a slot from
-the ledger (``_ledger``) and puts the work into the dispatcher's queue (``_dispatch``). The thread
-of ``_workers`` takes it from there and sends it to a child (``_child``); when its outcome arrives
-the slot is given back, and the delivery thread (``_delivery``) resolves the future.
+The way of a task: :meth:`BoundedExecutor.submit` pickles the call, takes a slot from the ledger
+(``_ledger``) and puts the work into the dispatcher's queue (``_dispatch``). The backend's thread takes it
+from there: that of ``_inner`` hands it to an executor below, that of ``_workers``, in the process pool
+(``_pool``), to a child of its own. When its outcome arrives the slot is given back, and the delivery thread
+(``_delivery``) resolves the future.
 
 This module holds what a user calls. :class:`Core` (``_core``) is what goes on when the user has
 dropped the executor.
@@ -13,28 +14,29 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from . import _loky, _pickling
+from . import _pickling
 from ._admission import must_not_block
 from ._core import Core
 from ._coroutines import Coroutines
+from ._engine import Engine, engine_of
+from ._inner import Inner
 from ._map import MapRun
 from ._map_iterator import MapIterator, length_of
-from ._params import Settings, check_count, check_seconds
+from ._params import Bounds, check_count, check_seconds
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
 from .events import TaskEvent
 from .stats import ExecutorStats
 
-__all__ = ["BoundedProcessPoolExecutor"]
+__all__ = ["BoundedExecutor"]
 
 _log = logging.getLogger("bounded_executor")
 
@@ -42,63 +44,35 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class BoundedProcessPoolExecutor(Coroutines, Executor):
-    """A process pool that never holds more than ``queue_size`` unfinished tasks.
+class BoundedExecutor(Coroutines, Executor):
+    """An executor that never holds more than ``queue_size`` unfinished tasks, over one that exists already.
 
-    It takes the place of :class:`concurrent.futures.ProcessPoolExecutor`: same first parameters,
-    same methods, same errors. ``submit`` waits for a slot, so the producer is never further ahead
-    than the bound; worker processes are replaced after a number of tasks; a worker that dies
-    fails its own task only.
+    The executor below starts and ends its workers as it always does, and is not shut down here: whoever
+    made it ends it. A :class:`~concurrent.futures.ThreadPoolExecutor` is handed the calls as they are; what
+    any other is handed is pickled here, so its workers need this package too.
 
     Args:
-        max_workers: int >= 1, tasks that run at once. Default: the number of CPUs this process
-            may use.
-        mp_context: a multiprocessing context, the name of a start method, or None for the
-            default: how the warm process is started that all others come from. ``"fork"`` is
-            taken as the default, because that process has to be a clean one.
-        initializer: callable run in every fresh worker process before its first task. Globals of the main
-            script that it sets are not seen by tasks of the main script; put both into a module.
-        initargs: its arguments. Both are pickled by the constructor.
-        max_tasks_per_child: int >= 1, tasks a worker process runs before a fresh one, started
-            ahead, replaces it. None: no limit. A map's items count one each.
-        max_tasks_jitter: int >= 0; each process's own limit is ``max_tasks_per_child`` plus a
-            random number up to this one, so that not all are replaced in the same moment.
-        max_memory_per_child: bytes of resident memory; a worker process that has more after a task
-            is replaced. One that has as much before its first task breaks the executor. Linux only,
-            as are the next two.
-        max_memory_hard: bytes of data that a worker process may have while a task runs: the task gets
-            a ``MemoryError``, and if it ends in that, its process is replaced.
-        max_memory_total: bytes for this process and all below it, or ``"auto"`` for 90 % of what the
-            control group or the machine grants: near it fewer tasks run at once, but always one.
-        queue_size: int >= 1, tasks submitted and unfinished. Default
-            ``max(6 * max_workers, 512)``.
-        queue_bytes: int >= 1, bytes that the pickled calls of unfinished tasks and the results that
-            maps hold unfetched may weigh together; default 64 MiB. None: no limit. Weight alone
-            never keeps fewer than ``max_workers`` tasks from being admitted.
+        executor: what runs the tasks, any :class:`concurrent.futures.Executor`. Nobody else should give it
+            work in great numbers, since that is not bounded.
+        queue_size: int >= 1, tasks submitted and unfinished. Default ``max(6 * workers, 512)``.
+        queue_bytes: int >= 1, bytes that the pickled calls of unfinished tasks and the results that maps hold
+            unfetched may weigh together; default 64 MiB. None: no limit. Calls that go to threads weigh
+            nothing.
+        window: int >= 1, tasks that the executor below holds at once. None: as many as it has workers, read
+            again as it grows and shrinks, and the next ones where tasks are short; all of ``queue_size``
+            where it does not tell how many workers it has.
         submit_timeout: seconds ``submit`` waits for a slot before it raises ``SubmitTimeout``.
             None: no limit.
-        task_timeout: seconds > 0 that a task may run, its unpickling and the pickling of its result
-            included, before its process and what that has started are killed, and it fails with
-            ``TaskTimeout``. Each item of a map has this time for itself. None: no limit.
-        on_crash: ``"isolate"``: a process that dies fails its own task only. ``"break"``: it breaks
-            the executor, as the standard library's does.
-        task_retries: int >= 0, how often a task is run again whose process died while it ran, or that
-            timed out. The first time after 0.1 seconds at most, then after twice as long each time, up to
-            10. With ``"break"`` only one that timed out is.
-        stall_warning: seconds > 0 without an outcome, while tasks run, after which one log record says
-            which are the oldest. None: never.
-        idle_timeout: seconds for which a clean process is kept for the next executor after this
-            one has been shut down. 0: everything has ended when ``shutdown`` returns.
-        preload: names of modules that are imported once, before the first task, and shared by all
-            workers. One whose import fails breaks the executor, with that error as the cause.
-        on_event: called with a ``TaskEvent`` for each task that ended or is run again, one at a time, on the
-            thread that runs done-callbacks. What it raises is logged. None: nobody wants to know.
-        forward_logs: log records made in tasks reach this process's handlers, on the thread of done-callbacks
-            and before the task's future is resolved. Levels are those set when this is called.
+        on_event: called with a ``TaskEvent`` for each task that ended, one at a time, on the thread that runs
+            done-callbacks. What it raises is logged. None: nobody wants to know.
 
     Raises:
         TypeError: a parameter is of the wrong type.
         ValueError: a parameter is out of its range.
+
+    What the executor below fails with as a whole, such as ``BrokenExecutor``, or ``RuntimeError`` since it
+    was shut down, breaks this one: every future that is left, and each further ``submit``, fails with a
+    ``BrokenProcessPool`` that has it as its cause. Tasks that it was handed cannot be cancelled any more.
 
     All methods may be called from any thread. An executor that a process inherited through
     ``os.fork`` raises ``RuntimeError``.
@@ -106,61 +80,55 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
 
     def __init__(
         self,
-        max_workers: int | None = None,
-        mp_context: Any = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
+        executor: Executor,
         *,
-        max_tasks_per_child: int | None = None,
-        max_tasks_jitter: int = 0,
-        max_memory_per_child: int | None = None,
-        max_memory_hard: int | None = None,
-        max_memory_total: int | Literal["auto"] | None = None,
         queue_size: int | None = None,
         queue_bytes: int | None = 64 * 2**20,
+        window: int | None = None,
         submit_timeout: float | None = None,
-        task_timeout: float | None = None,
-        on_crash: Literal["isolate", "break"] = "isolate",
-        task_retries: int = 0,
-        stall_warning: float | None = 300.0,
-        idle_timeout: float = 10.0,
-        preload: Iterable[str] = (),
         on_event: Callable[[TaskEvent], object] | None = None,
-        forward_logs: bool = False,
     ) -> None:
-        settings = Settings.check(
-            max_workers=max_workers,
-            mp_context=mp_context,
-            initializer=initializer,
-            initargs=initargs,
-            max_tasks_per_child=max_tasks_per_child,
-            max_tasks_jitter=max_tasks_jitter,
-            max_memory_per_child=max_memory_per_child,
-            max_memory_hard=max_memory_hard,
-            max_memory_total=max_memory_total,
+        if not isinstance(executor, Executor):
+            raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
+        self._open(
+            engine_of(executor),
             queue_size=queue_size,
             queue_bytes=queue_bytes,
+            window=window,
             submit_timeout=submit_timeout,
-            task_timeout=task_timeout,
-            on_crash=on_crash,
-            task_retries=task_retries,
-            stall_warning=stall_warning,
-            idle_timeout=idle_timeout,
-            preload=preload,
             on_event=on_event,
-            forward_logs=forward_logs,
-            default_workers=_loky.cpu_count,
         )
-        self._max_workers = settings.max_workers
+
+    def _open(self, engine: Engine, *, window: int | None, **bounds: Any) -> None:
+        """Begin with this below."""
+        if window is not None:
+            check_count("window", window, least=1)
+        workers = engine.capacity
+        checked = Bounds.check_bounds(workers=workers, **bounds)
+        self._adopt(
+            Core(
+                checked,
+                workers,
+                lambda dispatcher, on_end: Inner(engine, dispatcher, checked.queue_size, window, on_end),
+            )
+        )
+
+    def _adopt(self, core: Core) -> None:
+        """Begin as the executor whose parts these are."""
         self._pid = os.getpid()
         self._told = False
-        self._core = Core(settings)
-        self._finalizer = weakref.finalize(self, self._core.abandon)
+        self._core = core
+        self._finalizer = weakref.finalize(self, core.abandon)
         # The end of the interpreter is _at_exit's, which does more.
         self._finalizer.atexit = False
 
+    @property
+    def _max_workers(self) -> int:
+        # As the standard library's executors call it; programs read it.
+        return self._core.backend.capacity
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> BoundedFuture[T]:
-        """Run ``fn(*args, **kwargs)`` in a worker process.
+        """Run ``fn(*args, **kwargs)`` in a worker.
 
         Waits for a slot, first come first served. A caller that must never block, that is a
         done-callback, ``loop.run_in_executor`` or the body of an ``async def``, is admitted above
@@ -242,15 +210,13 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         core = self._core
         core.start(fn)
         # Programs that replace `submit`, on the object or in a subclass, expect `map` to call it.
-        own = "submit" not in self.__dict__ and type(self).submit is BoundedProcessPoolExecutor.submit
+        own = "submit" not in self.__dict__ and type(self).submit is BoundedExecutor.submit
         run = MapRun(
             core.dispatcher,
-            core.functions,
-            core.workers.note,
+            core.backend,
             fn,
             zip(*iterables, strict=False),
-            workers=self._max_workers,
-            buffersize=core.settings.queue_size if buffersize is None else buffersize,
+            buffersize=core.bounds.queue_size if buffersize is None else buffersize,
             chunksize=chunksize,
             unordered=bool(unordered),
             timeout=timeout,
@@ -303,17 +269,6 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         self._check_usable()
         return self._core.drain_on_sigterm()
 
-    def terminate_workers(self) -> None:
-        """Shut down at once: cancel what waits and send SIGTERM to the worker processes.
-
-        Tasks that this ends fail with ``TerminatedWorkerError``. Returns without waiting.
-        """
-        self._end_workers(signal.SIGTERM)
-
-    def kill_workers(self) -> None:
-        """Do what :meth:`terminate_workers` does, with SIGKILL, which no task can ignore."""
-        self._end_workers(getattr(signal, "SIGKILL", signal.SIGTERM))
-
     def stats(self) -> ExecutorStats:
         """Return the counters as they are now."""
         return self._core.stats()
@@ -346,7 +301,7 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         core = self._core
         future: BoundedFuture[T] = BoundedFuture()
         try:
-            function, body = core.functions.call(fn, args, kwargs)
+            function, body = core.backend.codec.call(fn, args, kwargs)
         except Exception as error:
             future.set_running_or_notify_cancel()
             future.set_exception(error)
@@ -363,7 +318,7 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
         if not core.ledger.take(size):
             reason = must_not_block(frame) if block else None
             core.ledger.acquire(
-                sizes=(size,), block=block, timeout=core.settings.submit_timeout, force=reason is not None
+                sizes=(size,), block=block, timeout=core.bounds.submit_timeout, force=reason is not None
             )
         dispatcher.submit(work)
         if reason is not None:
@@ -378,13 +333,8 @@ class BoundedProcessPoolExecutor(Coroutines, Executor):
                 "admitted above the bound, since waiting there could block for ever. Submit from a "
                 "thread of its own, or use submit_nowait, which raises QueueFull, to stay within it.",
                 reason,
-                self._core.settings.queue_size,
+                self._core.bounds.queue_size,
             )
-
-    def _end_workers(self, number: int) -> None:
-        self._check_process()
-        self._core.shutdown(False, cancel=True)
-        self._core.workers.kill(number)
 
     def _check_usable(self) -> None:
         self._check_process()

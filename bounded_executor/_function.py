@@ -6,13 +6,13 @@ import pickle
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
-from typing import Any
+from typing import Any, Protocol
 from weakref import ReferenceType, ref
 
 from . import _pickling
-from ._parts import Parts
+from ._parts import Item, Parts
 
-__all__ = ["Function", "Functions"]
+__all__ = ["Codec", "Function", "Functions"]
 
 # Functions that are remembered; programs that make them as they go may call any number.
 REMEMBERED = 256
@@ -50,12 +50,38 @@ class Function:
             self.size += (size / count - self.size) * share
 
 
+class Codec(Protocol):
+    """What calls become on their way to where they run.
+
+    Attributes:
+        numbers: arguments that are nothing but numbers may be left as they are.
+    """
+
+    numbers: bool
+
+    def call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Function, Item]:
+        """Return what is known of ``fn``, and what a task of it needs besides."""
+        ...
+
+    def for_map(self, fn: Callable[..., Any]) -> Function:
+        """Return what is known of a function that is called for many tasks."""
+        ...
+
+    def item(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Item:
+        """Return what one task of a map needs besides."""
+        ...
+
+
 class Functions:
-    """The functions that one executor has been given; holds none of them.
+    """The functions that one executor has been given, whose calls are pickled; holds none of them.
 
     Two threads that come with the same new function at once may each make a record of it, which costs
     an average that begins anew and nothing else. So no lock is needed.
     """
+
+    numbers = True
 
     def __init__(self) -> None:
         self._named: dict[ReferenceType[Any], Function] = {}
@@ -83,6 +109,10 @@ class Functions:
         if function is None:
             function = Function(_pickling.name_of(fn), _pickling.dump_function(fn))
         return function
+
+    def item(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> bytes | Parts:
+        """Return the pickle of what one task of a map needs besides the function."""
+        return _pickling.dump_args(args)
 
     def _find(self, fn: Callable[..., Any]) -> Function | None:
         """Return the record of a function that can be imported by its name; None for any other."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -20,10 +20,20 @@ class Inputs(Iterator[tuple[Any, ...]]):
 
     Args:
         iterator: yields the arguments of each call.
+        dump: makes of them what travels.
+        numbers: they may be left as they are where they are nothing but numbers.
     """
 
-    def __init__(self, iterator: Iterator[tuple[Any, ...]]) -> None:
+    def __init__(
+        self,
+        iterator: Iterator[tuple[Any, ...]],
+        dump: Callable[[tuple[Any, ...]], Item],
+        *,
+        numbers: bool,
+    ) -> None:
         self._iterator = iterator
+        self._dump = dump
+        self._numbers = numbers
         self._at_once = 1
 
     def __next__(self) -> tuple[Any, ...]:
@@ -53,7 +63,7 @@ class Inputs(Iterator[tuple[Any, ...]]):
                 # It is raised when more is asked for.
                 self._iterator = _raising(error)
                 failed = True
-            if _pickling.are_numbers(block):
+            if self._numbers and _pickling.are_numbers(block):
                 items += block
                 # They are not many enough to weigh anything.
                 weight += len(block)
@@ -62,7 +72,7 @@ class Inputs(Iterator[tuple[Any, ...]]):
                 self._at_once = 1
                 for number, args in enumerate(block):
                     try:
-                        items.append(_pickling.dump_args(args))
+                        items.append(self._dump(args))
                     except Exception as error:
                         self._iterator = chain(block[number + 1 :], self._iterator)
                         return items, error, False

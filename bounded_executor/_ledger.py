@@ -262,6 +262,12 @@ class Ledger:
             self._undelivered -= count
             self._serve()
 
+    def keep_busy(self, floor: int) -> None:
+        """Hand out so many slots from now on whatever the weight: there are more workers, or fewer."""
+        with self._lock:
+            self._floor = floor
+            self._serve()
+
     def free(self, size: int = 0) -> int:
         """Return how many slots a newcomer would get now without waiting.
 

@@ -27,10 +27,11 @@ from typing import Any
 
 from . import _pickling
 from ._admission import must_not_block
+from ._backend import Backend
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher
 from ._fetched import Fetched
-from ._function import Function, Functions
+from ._function import Function
 from ._inputs import Inputs
 from ._outcomes import Group
 from ._parts import Item, Pickled, sizes_of
@@ -56,10 +57,8 @@ class MapRun:
 
     Args:
         dispatcher: where chunks go.
-        functions: what is known of ``fn``.
-        note: has the backend's thread do something, without taking a lock.
+        backend: says what calls become on their way, and how many run at once.
         fn: the function, and ``inputs``: tuples of its arguments, pulled as needed.
-        workers: processes that may work at once.
         buffersize: items submitted and not yet yielded at most.
         chunksize: items that travel together; None adapts it.
         unordered: yield as results arrive.
@@ -75,30 +74,28 @@ class MapRun:
     def __init__(
         self,
         dispatcher: Dispatcher,
-        functions: Functions,
-        note: Callable[[Callable[[], None]], None],
+        backend: Backend,
         fn: Callable[..., Any],
         inputs: Iterator[tuple[Any, ...]],
         *,
-        workers: int,
         buffersize: int,
         chunksize: int | None,
         unordered: bool,
         timeout: float | None,
         submit: Callable[..., Future[Any]] | None,
     ) -> None:
-        self.note = note
+        self.note = backend.note
         self.begun = False
         self.finished = False
         self._dispatcher = dispatcher
         self._fn = fn
         self._submit_call = submit
         self._futures: dict[int, Future[Any]] = {}
-        self._inputs: Inputs | None = Inputs(inputs)
-        self._workers = workers
+        codec = backend.codec
+        self._inputs: Inputs | None = Inputs(inputs, partial(codec.item, fn), numbers=codec.numbers)
+        self._backend = backend
         self._buffersize = buffersize
-        self._chunksize = chunksize
-        self._longest = max(1, buffersize // (CHUNKS_PER_WORKER * workers))
+        self._chunksize = 1 if chunksize is None and not backend.travels_together else chunksize
         self._timeout = timeout
         self._deadline = None if timeout is None else monotonic() + timeout
         self._error: BaseException | None = None
@@ -114,7 +111,7 @@ class MapRun:
         self._consumer_feeds.set()
         self._input_failed = False
         try:
-            self._function = functions.for_map(fn)
+            self._function = codec.for_map(fn)
         except Exception as error:
             self._function = Function(_pickling.name_of(fn))
             self._end_input(error)
@@ -130,12 +127,12 @@ class MapRun:
             forget()
 
     def full(self, work: Work) -> bool:
-        if self._run_on or self._results.closed or work.first < self._fetched + self._workers:
+        if self._run_on or self._results.closed or work.first < self._fetched + self._backend.capacity:
             return False
         return self._dispatcher.ledger.room() == 0
 
     def outcome(
-        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+        self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
         self._results.put(index, partial(load_outcome, ok, body), len(body), quietly=True)
         return self._results.ring
@@ -191,7 +188,7 @@ class MapRun:
             if not self._pending:
                 room = self._buffersize - outstanding
                 free = ledger.free()
-                full = ledger.room() == 0 and outstanding >= self._workers
+                full = ledger.room() == 0 and outstanding >= self._backend.capacity
                 if room <= 0 or (outstanding and (full or not free)):
                     return
                 if self._dispatcher.closed:
@@ -199,7 +196,7 @@ class MapRun:
                         self._refuse()
                     return
                 chunk = self._chunk()
-                if outstanding and room < min(chunk, self._longest):
+                if outstanding and room < min(chunk, self._longest()):
                     # There will be room for more than a scrap.
                     return
                 self._pull(min(chunk, room, max(free, 1)))
@@ -294,7 +291,10 @@ class MapRun:
             return 1
         quick = int(CHUNK_SECONDS / max(seconds, 1e-9))
         light = int(CHUNK_BYTES / max(self._function.size, 1.0))
-        return max(1, min(self._longest, quick, light))
+        return max(1, min(self._longest(), quick, light))
+
+    def _longest(self) -> int:
+        return max(1, self._buffersize // (CHUNKS_PER_WORKER * self._backend.capacity))
 
     def _end_input(self, error: BaseException | None) -> None:
         self._inputs = None

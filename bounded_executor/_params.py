@@ -16,7 +16,7 @@ from typing import Any, Literal
 from . import _memory
 from .events import TaskEvent
 
-__all__ = ["Settings", "check_count", "check_seconds"]
+__all__ = ["Bounds", "Settings", "check_count", "check_seconds"]
 
 # WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
 MAX_WINDOWS_WORKERS = 61
@@ -126,8 +126,36 @@ def _check_modules(name: str, value: Any) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The checked parameters of one executor; see its constructor for what each means."""
+class Bounds:
+    """The checked parameters that every executor of this package has, whatever runs its tasks."""
+
+    queue_size: int
+    queue_bytes: int | None
+    submit_timeout: float | None
+    on_event: Callable[[TaskEvent], object] | None
+
+    @classmethod
+    def check_bounds(
+        cls, *, workers: int, queue_size: Any, queue_bytes: Any, submit_timeout: Any, on_event: Any
+    ) -> Bounds:
+        """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
+        if queue_size is None:
+            # Deep enough that a producer in bursts never starves the workers, and still only
+            # some hundred small pickles.
+            queue_size = max(6 * workers, 512)
+        return Bounds(
+            queue_size=check_count("queue_size", queue_size, least=1),
+            queue_bytes=_check_bytes("queue_bytes", queue_bytes),
+            submit_timeout=None
+            if submit_timeout is None
+            else check_seconds("submit_timeout", submit_timeout),
+            on_event=_check_callable("on_event", on_event),
+        )
+
+
+@dataclass(frozen=True)
+class Settings(Bounds):
+    """The checked parameters of one process pool; see its constructor for what each means."""
 
     max_workers: int
     mp_context: str | BaseContext | None
@@ -138,16 +166,12 @@ class Settings:
     max_memory_per_child: int | None
     max_memory_hard: int | None
     max_memory_total: int | Literal["auto"] | None
-    queue_size: int
-    queue_bytes: int | None
-    submit_timeout: float | None
     task_timeout: float | None
     on_crash: Literal["isolate", "break"]
     task_retries: int
     stall_warning: float | None
     idle_timeout: float
     preload: tuple[str, ...]
-    on_event: Callable[[TaskEvent], object] | None
     forward_logs: bool
 
     @property
@@ -196,11 +220,15 @@ class Settings:
             raise ValueError(
                 f"max_tasks_jitter={max_tasks_jitter!r} needs max_tasks_per_child, which is None"
             )
-        if queue_size is None:
-            # Deep enough that a producer in bursts never starves the workers, and still only
-            # some hundred small pickles.
-            queue_size = max(6 * workers, 512)
+        bounds = cls.check_bounds(
+            workers=workers,
+            queue_size=queue_size,
+            queue_bytes=queue_bytes,
+            submit_timeout=submit_timeout,
+            on_event=on_event,
+        )
         return cls(
+            **vars(bounds),
             max_workers=workers,
             mp_context=context,
             initializer=initializer,
@@ -212,17 +240,11 @@ class Settings:
             max_memory_total=max_memory_total
             if max_memory_total == "auto" and _memory.CAN_MEASURE
             else _check_memory("max_memory_total", max_memory_total),
-            queue_size=check_count("queue_size", queue_size, least=1),
-            queue_bytes=_check_bytes("queue_bytes", queue_bytes),
-            submit_timeout=None
-            if submit_timeout is None
-            else check_seconds("submit_timeout", submit_timeout),
             task_timeout=_check_limit("task_timeout", task_timeout),
             on_crash=_check_crash(on_crash),
             task_retries=check_count("task_retries", task_retries, least=0),
             stall_warning=_check_limit("stall_warning", stall_warning),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             preload=_check_modules("preload", preload),
-            on_event=_check_callable("on_event", on_event),
             forward_logs=_check_bool("forward_logs", forward_logs),
         )

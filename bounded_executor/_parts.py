@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import pickle
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["Item", "Parts", "Picker", "Pickled", "load", "load_item", "sizes_of", "together"]
+__all__ = [
+    "Item",
+    "Parts",
+    "Picker",
+    "Pickled",
+    "Remote",
+    "Unpickled",
+    "load",
+    "load_item",
+    "sizes_of",
+    "together",
+]
 
 # What is smaller stays in the pickle.
 LARGE_BYTES = 1 << 16
@@ -71,14 +83,59 @@ class Parts:
         return cls(pieces[0], pieces[1:])
 
 
-Pickled = bytes | bytearray | Parts
+class Unpickled:
+    """Something that has not been pickled and never leaves this process; it weighs nothing.
+
+    Args:
+        value: what it is.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __len__(self) -> int:
+        return 0
+
+    def load(self) -> Any:
+        """Return it."""
+        return self._value
+
+
+class Remote(ABC):
+    """A result that stays where it was made until it is asked for; it weighs nothing here."""
+
+    __slots__ = ("__weakref__",)
+
+    def __len__(self) -> int:
+        return 0
+
+    @abstractmethod
+    def fetch(self, seconds: float | None) -> Any:
+        """Return the object.
+
+        Args:
+            seconds: how long that may take; None: any time.
+
+        Raises:
+            TimeoutError: it took longer; it may be asked for again.
+            BaseException: it is lost, or cannot be unpickled.
+        """
+
+    def load(self) -> Any:
+        """Return the object, however long that takes."""
+        return self.fetch(None)
+
+
+Pickled = bytes | bytearray | Parts | Unpickled | Remote
 # What a call needs besides the function: numbers are pickled when they are sent.
-Item = tuple[Any, ...] | bytes | Parts
+Item = tuple[Any, ...] | bytes | Parts | Unpickled
 
 
 def load(pickled: Pickled) -> Any:
     """Return the object that this is the pickle of."""
-    return pickled.load() if isinstance(pickled, Parts) else pickle.loads(pickled)
+    return pickle.loads(pickled) if isinstance(pickled, (bytes, bytearray)) else pickled.load()
 
 
 class Picker:
@@ -125,7 +182,7 @@ def together(head: tuple[Any, ...], items: Sequence[Item], size: int) -> bytes |
 def _wrapped(item: Item) -> Any:
     if isinstance(item, Parts):
         return item.wrapped()
-    return item if isinstance(item, tuple) else pickle.PickleBuffer(item)
+    return pickle.PickleBuffer(item) if isinstance(item, bytes) else item
 
 
 def load_item(item: Any) -> Any:

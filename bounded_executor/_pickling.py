@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 import cloudpickle
 
 from ._outcomes import ATOMS
-from ._parts import Parts, Picker
+from ._parts import Parts, Picker, Pickled, Unpickled, load
 
 __all__ = [
     "are_numbers",
@@ -42,6 +42,7 @@ __all__ = [
     "is_interrupt",
     "load_error",
     "name_of",
+    "summary",
 ]
 
 _log = logging.getLogger("bounded_executor")
@@ -209,16 +210,19 @@ def dump_error(error: BaseException) -> bytes:
         body: bytes | None = dump(error)[0]
         reason = ""
     except BaseException as exc:
-        body, reason = None, _summary(exc)
-    return pickle.dumps((body, reason, _summary(error), text), pickle.HIGHEST_PROTOCOL)
+        body, reason = None, summary(exc)
+    return pickle.dumps((body, reason, summary(error), text), pickle.HIGHEST_PROTOCOL)
 
 
-def load_error(body: bytes | bytearray) -> BaseException:
+def load_error(body: Pickled) -> BaseException:
     """Return the exception that :func:`dump_error` was given, its remote traceback as cause."""
-    dumped, reason, summary, text = pickle.loads(body)
     error: BaseException
+    if isinstance(body, Unpickled):
+        error = body.load()
+        return error
+    dumped, reason, raised, text = load(body)
     if dumped is None:
-        error = pickle.PicklingError(f"the task raised {summary}, which cannot be pickled: {reason}")
+        error = pickle.PicklingError(f"the task raised {raised}, which cannot be pickled: {reason}")
     else:
         try:
             error = pickle.loads(dumped)
@@ -226,7 +230,7 @@ def load_error(body: bytes | bytearray) -> BaseException:
                 raise TypeError(f"it became {type(error).__qualname__}")
         except BaseException as exc:
             error = pickle.UnpicklingError(
-                f"the task raised {summary}, which cannot be unpickled: {_summary(exc)}"
+                f"the task raised {raised}, which cannot be unpickled: {summary(exc)}"
             )
     error.__cause__ = _RemoteTraceback(text)
     return error
@@ -237,7 +241,8 @@ def is_interrupt(error: BaseException | None) -> bool:
     return isinstance(error, KeyboardInterrupt) and not isinstance(error.__cause__, _RemoteTraceback)
 
 
-def _summary(error: BaseException) -> str:
+def summary(error: BaseException) -> str:
+    """Return an error's class and text in one line or more."""
     try:
         return f"{type(error).__qualname__}: {error}"
     except Exception:

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from time import monotonic
+from typing import Any, Protocol, TypeVar, cast
 
 from ._delivery import Delivery, cancel, must_run_no_callbacks
 from ._function import Function
 from ._outcomes import Group
-from ._parts import Item, Parts, Pickled, sizes_of, together
+from ._parts import Item, Parts, Pickled, Remote, sizes_of, together
 
 __all__ = ["BoundedFuture", "FutureSink", "Sink", "Work"]
 
@@ -45,7 +46,7 @@ class Sink(Protocol):
         ...
 
     def outcome(
-        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+        self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
         """Take the outcome of one item, still pickled; returns what lets those know that wait for it.
 
@@ -53,7 +54,7 @@ class Sink(Protocol):
             index: the item's.
             ok: it is a result, not an error.
             body: its pickle.
-            seconds: how long the item ran.
+            seconds: how long the item ran, where that is known.
             attempts: how often it was started.
         """
         ...
@@ -204,6 +205,19 @@ class Work:
             return Work(self.function, items, Calls(sinks), joins=True, sizes=sizes)
         return Work(self.function, items, self.sink, self.first, joins=True, sizes=sizes)
 
+    def singly(self) -> list[Work]:
+        """Return each item for itself, none of which travels with others any more."""
+        pieces = []
+        for piece in self.apart():
+            while piece.count > 1:
+                rest = piece.rest(1)
+                pieces.append(piece)
+                piece = rest
+            pieces.append(piece)
+        for piece in pieces:
+            piece.joins = False
+        return pieces
+
     def apart(self) -> list[Work]:
         """Return joined calls each for itself again, with the sinks that they had."""
         if not isinstance(self.sink, Calls) or self.error is not None:
@@ -239,6 +253,26 @@ class BoundedFuture(Future[T]):
         if cancelled and forget is not None:
             forget()
         return cancelled
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the call's result or raise its error, like the standard library's futures.
+
+        Args:
+            timeout: seconds to wait; None: no limit.
+
+        Raises:
+            TimeoutError: it took longer.
+            CancelledError: the call was cancelled.
+            BaseException: what the call raised; or its result stayed with the worker that made it
+                (``BoundedExecutor.for_dask``) and is lost.
+        """
+        deadline = None if timeout is None else monotonic() + timeout
+        result: Any = super().result(timeout)
+        if isinstance(result, Remote):
+            # Two threads that ask at once both fetch it, and find the same.
+            result = result.fetch(None if deadline is None else max(0.0, deadline - monotonic()))
+            self._result = result
+        return cast(T, result)
 
     def _wait_again(self, forget: Callable[[], object] | None) -> None:
         """Be cancellable once more: the worker that was given the call has not begun it."""
@@ -278,7 +312,7 @@ class FutureSink:
         return False
 
     def outcome(
-        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+        self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
         self.future.seconds = seconds
         self.future.attempts = attempts
@@ -340,7 +374,7 @@ class Calls:
         return False
 
     def outcome(
-        self, index: int, ok: bool, body: Pickled, seconds: float, attempts: int
+        self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
         let_know: Callable[[], None] = self.take(index).outcome(0, ok, body, seconds, attempts)
         return let_know

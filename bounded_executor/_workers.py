@@ -1,4 +1,4 @@
-"""The backend of the process pool: the parent's side of its task processes.
+"""A backend (``_backend``): the parent's side of task processes of our own.
 
 One thread per executor owns everything here: it alone talks to the supervisor and the children,
 so their records need no lock. Other threads only leave a note in its ``_loop``.
@@ -16,16 +16,19 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
+from typing import Any
 
 from . import _allowance, _loky, _pickling
 from ._delivery import run_no_callbacks_here
 from ._dispatch import Dispatcher
 from ._endings import Endings
+from ._function import Codec, Functions
 from ._giving import Giver
 from ._governor import RETRY_SECONDS, Governor
 from ._hearing import OUTCOMES, Hearing
 from ._lateness import Lateness
 from ._loop import Loop
+from ._needs import modules_of
 from ._params import Settings
 from ._phase import broken
 from ._pidfds import await_ends
@@ -55,6 +58,9 @@ class Workers:
     def __init__(
         self, dispatcher: Dispatcher, settings: Settings, session: Session, on_end: Callable[[], None]
     ) -> None:
+        self.codec: Codec = Functions()
+        # What turns out to be long holds up nothing here.
+        self.travels_together = True
         self.ended = threading.Event()
         self.children_replaced = 0
         self.children_over_memory = 0
@@ -96,20 +102,28 @@ class Workers:
         self._leased = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, modules: tuple[str, ...]) -> None:
-        """Start the thread, which leases a keeper first; :meth:`wait_for_lease` is to follow.
+    @property
+    def capacity(self) -> int:
+        return self._settings.max_workers
+
+    def needs(self, fn: Callable[..., Any]) -> tuple[str, ...]:
+        """Return the names of the modules that a task of ``fn`` needs."""
+        return modules_of(fn)
+
+    def start(self, needs: tuple[str, ...]) -> None:
+        """Start the thread, which leases a keeper first; :meth:`wait_until_started` waits for that.
 
         The caller may be interrupted at any moment: the thread goes on, and all is as it should be.
 
         Args:
-            modules: names of the modules that the first task needs.
+            needs: names of the modules that the first task needs.
 
         Raises:
             BaseException: there is no thread to be had, or the caller was interrupted. ``launched`` tells
                 whether there is a thread all the same; if not, nothing was started.
         """
         try:
-            self._session.import_first(modules)
+            self._session.import_first(needs)
             total = self._settings.max_memory_total
             if total is not None:
                 allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
@@ -126,7 +140,11 @@ class Workers:
                 self._session.close()
             raise
 
-    def wait_for_lease(self) -> None:
+    def at_exit(self, hook: Callable[[], None]) -> None:
+        """Have ``hook`` called when the interpreter ends, before loky ends the keepers."""
+        _loky.at_exit(hook)
+
+    def wait_until_started(self) -> None:
         """Wait until there is a keeper, or the dispatcher is broken because none could be had."""
         self._leased.wait()
 
@@ -141,8 +159,30 @@ class Workers:
             self._thread = None
 
     def is_current(self) -> bool:
-        """Whether the caller is on the thread of this object."""
-        return self._thread is threading.current_thread()
+        """Whether the caller is on the thread of this object, or on one that its keeper's end waits for."""
+        return self._thread is threading.current_thread() or _loky.is_own_thread()
+
+    def running(self) -> int:
+        """Return how many tasks children have been given that have not ended."""
+        return self.roster.running()
+
+    def children(self) -> dict[str, Any]:
+        """Return the fields of ``ExecutorStats`` that are about task processes."""
+        return {
+            "children": len(self.roster),
+            "children_memory_bytes": self.roster.memory_bytes(),
+            "children_started": self.starter.children_started,
+            "children_replaced": self.children_replaced,
+            "children_over_memory": self.children_over_memory,
+            "children_crashed": self.endings.crashed,
+            "supervisors_lost": self.endings.supervisors_lost,
+            "timed_out": self.endings.timed_out,
+            "retried": self.endings.retried,
+        }
+
+    def ignore_sigterm(self) -> None:
+        """Have children that are started from now on ignore SIGTERM."""
+        self.starter.deaf = True
 
     def discard(self) -> None:
         """Close what was opened, for an executor that ends before it started; takes no lock."""

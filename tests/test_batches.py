@@ -58,7 +58,7 @@ def check(way: str, found: Any, place: int, kind: type[BaseException]) -> BaseEx
 
 def messages(ex: BoundedProcessPoolExecutor) -> int:
     """How many messages the processes that are there have been sent."""
-    return sum(child.turn for child in ex._core.workers.roster)
+    return sum(child.turn for child in ex._core.backend.roster)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -127,7 +127,7 @@ def test_what_a_batch_has_lost_keeps_count_of_its_tries(
             assert futures[number].result(PATIENCE) == number
         pid = batch.last_pid()
         os.kill(pid, signal.SIGSTOP)
-        given = ex._core.workers.roster
+        given = ex._core.backend.roster
         wait_until(lambda: any(child.pid == pid and child.work for child in given), "it is handed out")
         assert tasks.marks(tries) == 1
         os.kill(pid, signal.SIGKILL)

@@ -84,7 +84,7 @@ def test_a_signal_is_told_although_the_supervisor_hears_of_it_late() -> None:
         try:
             future = ex.submit(bad_tasks.segfault)
             # Nothing that a user sees tells that this has happened.
-            roster = ex._core.workers.roster
+            roster = ex._core.backend.roster
             wait_until(lambda: any(child.condemned for child in roster), "it is to be killed")
         finally:
             os.kill(supervisor, signal.SIGCONT)

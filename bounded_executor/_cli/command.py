@@ -7,7 +7,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 
-from .._executor import BoundedProcessPoolExecutor
+from .._pool import BoundedProcessPoolExecutor
 from .arguments import executor_parameters, parse_arguments
 from .function import check_modules, find_function, see_current_directory
 from .inputs import Inputs

@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
-from .._executor import BoundedProcessPoolExecutor
+from .._pool import BoundedProcessPoolExecutor
 from .._work import BoundedFuture
 from ..errors import BrokenProcessPool, TerminatedWorkerError
 from .inputs import Inputs, Item

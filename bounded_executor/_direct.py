@@ -1,0 +1,57 @@
+"""Calls that stay in this process, for an executor with threads: nothing is pickled, nothing weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+from . import _pickling
+from ._function import Function
+from ._parts import Unpickled
+
+__all__ = ["Calls", "run"]
+
+Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+class Calls:
+    """What calls become on their way: what they are."""
+
+    numbers = False
+
+    def call(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Function, Unpickled]:
+        """Return a record of ``fn``, and the call."""
+        return Function(_pickling.name_of(fn)), Unpickled((fn, args, kwargs))
+
+    def for_map(self, fn: Callable[..., Any]) -> Function:
+        """Return a record of a function that is called for many tasks."""
+        return Function(_pickling.name_of(fn))
+
+    def item(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Unpickled:
+        """Return the call that one task of a map is."""
+        return Unpickled((fn, args, {}))
+
+
+def run(calls: list[Call]) -> list[tuple[bool, Unpickled, float]]:
+    """Make calls one after the other, and return how each ended and how long it took.
+
+    Args:
+        calls: they are taken out of it, so that nothing keeps what has been called.
+    """
+    outcomes = []
+    calls.reverse()
+    while calls:
+        fn, args, kwargs = calls.pop()
+        began = perf_counter()
+        try:
+            outcome: Any = fn(*args, **kwargs)
+            ok = True
+        except BaseException as error:
+            # The standard library's threads do the same, with SystemExit too.
+            outcome, ok = error, False
+        outcomes.append((ok, Unpickled(outcome), perf_counter() - began))
+        del fn, args, kwargs, outcome
+    return outcomes

@@ -1,0 +1,168 @@
+"""What an executor below is to the rest: an engine, which is handed messages and tells how they ended.
+
+This module has the one for any ``concurrent.futures.Executor``; ``_dask`` has another.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from functools import partial
+from typing import Any, Protocol
+
+from . import _direct, _remote
+from ._function import Codec, Functions
+from ._outcomes import Group
+from ._parts import Parts, Pickled
+from ._work import Work
+
+__all__ = ["Ended", "Engine", "WorkerLost", "engine_of", "outcomes_of", "wire_form"]
+
+# How an item ended, or several together: whether it is a result, its pickle, and its seconds.
+Outcome = tuple[bool, Pickled | Group, float | None]
+# How a message ended: what its items became, from the first on, or why none became anything.
+Ended = list[Outcome] | BaseException
+
+
+class WorkerLost(Exception):
+    """Workers ended that ran a message, and it is not tried any more."""
+
+
+class Engine(Protocol):
+    """Runs messages. ``submit``, ``cancel``, ``look`` and ``close`` are called by one thread.
+
+    Attributes:
+        codec: what calls become on their way.
+        capacity: how many tasks it runs at once, as far as it knows now.
+        counts_workers: it does know.
+        batch_seconds: how long short tasks that travel together should take; None: each travels alone.
+        ahead_seconds: messages that take less may wait behind those that run.
+    """
+
+    codec: Codec
+    capacity: int
+    counts_workers: bool
+    batch_seconds: float | None
+    ahead_seconds: float
+
+    def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
+        """Begin.
+
+        Args:
+            report: told of each message's end, by any thread; never blocks.
+            changed: told when ``capacity`` has changed, likewise.
+        """
+
+    def submit(self, ticket: int, work: Work) -> None:
+        """Have work done; ``report`` is told by this number how it ended.
+
+        Raises:
+            Exception: nothing can be done any more.
+        """
+
+    def cancel(self, ticket: int) -> None:
+        """End a message as far as that can be done; ``report`` is told in any case. Never blocks."""
+
+    def look(self) -> None:
+        """Read again how many workers there are. Never blocks."""
+
+    def close(self) -> None:
+        """Let go of everything; all that was submitted has ended."""
+
+
+def wire_form(work: Work) -> tuple[bytes | bytearray, bool]:
+    """Return the message of some work in one piece, and whether it is one in parts."""
+    message = work.message()
+    # In one piece: not every executor takes buffers along.
+    return (bytearray().join(message.body()), True) if isinstance(message, Parts) else (message, False)
+
+
+def outcomes_of(found: _remote.Outcomes) -> list[Outcome]:
+    """Return what a worker says of the items that it has run."""
+    return [_outcome_of(entry) for entry in found.entries]
+
+
+def _outcome_of(entry: _remote.Entry) -> Outcome:
+    if entry.kind == _remote.Kind.TOGETHER:
+        return True, Group(entry.body, entry.items, True), entry.seconds
+    body = Parts.of_body(entry.body) if entry.kind == _remote.Kind.PARTS else entry.body
+    return entry.kind != _remote.Kind.ERROR, body, entry.seconds
+
+
+def engine_of(executor: Executor) -> Engine:
+    """Return the engine that an executor is."""
+    return ExecutorEngine(executor)
+
+
+class ExecutorEngine:
+    """Hands messages to an executor, each as one call."""
+
+    batch_seconds: float | None = None
+    # A call that waits there costs nothing and saves a worker the wait for this process.
+    ahead_seconds = 0.02
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self._direct = _has_threads(executor)
+        self.codec: Codec = _direct.Calls() if self._direct else Functions()
+        self._report: Callable[[int, Ended], None]
+        self._futures: dict[int, Future[Any]] = {}
+        self.capacity = 1
+        self.counts_workers = True
+        self.look()
+
+    def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
+        self._report = report
+
+    def submit(self, ticket: int, work: Work) -> None:
+        if self._direct:
+            calls = [item.load() for item in work.items if not isinstance(item, (tuple, bytes))]
+            future: Future[Any] = self._executor.submit(_direct.run, calls)
+        else:
+            future = self._executor.submit(_remote.run, *wire_form(work), ticket)
+        self._futures[ticket] = future
+        future.add_done_callback(partial(self._done, ticket))
+
+    def cancel(self, ticket: int) -> None:
+        future = self._futures.get(ticket)
+        if future is not None:
+            future.cancel()
+
+    def look(self) -> None:
+        count = _workers_of(self._executor)
+        self.counts_workers = count is not None
+        self.capacity = count or os.cpu_count() or 1
+
+    def close(self) -> None:
+        self._futures.clear()
+
+    def _done(self, ticket: int, future: Future[Any]) -> None:
+        self._futures.pop(ticket, None)
+        ended: Ended
+        if future.cancelled():
+            ended = CancelledError()
+        else:
+            ended = future.exception() or []
+            if not ended:
+                found = future.result()
+                ended = list(found) if self._direct else outcomes_of(found)
+        self._report(ticket, ended)
+
+
+def _has_threads(executor: Executor) -> bool:
+    """Whether calls stay in this process, so that they need not be pickled, and perhaps cannot be."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    # Python 3.14's InterpreterPoolExecutor is one too, but pickles.
+    names = {kind.__name__ for kind in type(executor).__mro__}
+    return isinstance(executor, ThreadPoolExecutor) and "InterpreterPoolExecutor" not in names
+
+
+def _workers_of(executor: Executor) -> int | None:
+    """Return how many workers an executor says that it has; None where it does not."""
+    for name in ("_max_workers", "max_workers", "num_workers"):
+        count = getattr(executor, name, None)
+        if isinstance(count, int) and count > 0:
+            return count
+    return None

@@ -1,0 +1,331 @@
+"""A backend (``_backend``) that hands work on to an executor below, through an engine (``_engine``).
+
+One thread owns everything here, so that its records need no lock. Others only leave a note in its
+``_loop``, or how a message ended in ``_came``; both are one append and a wake-up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError
+from time import monotonic
+from typing import Any
+
+from ._batches import BATCH_SECONDS
+from ._delivery import run_no_callbacks_here
+from ._dispatch import SUSPECT_LOSSES, Dispatcher
+from ._engine import Ended, Engine, WorkerLost
+from ._exit import at_exit
+from ._loop import Loop
+from ._outcomes import Group
+from ._phase import broken
+from ._work import Work
+from .errors import TerminatedWorkerError
+
+__all__ = ["Inner"]
+
+_log = logging.getLogger("bounded_executor")
+
+# While work waits for workers, how often it is looked whether there are more of them: nobody says so.
+LOOK_SECONDS = 1.0
+
+
+class _Held:
+    """Work that the executor below has."""
+
+    __slots__ = ("alone", "work")
+
+    def __init__(self, work: Work, alone: bool) -> None:
+        self.work = work
+        # Nothing else was there at any time.
+        self.alone = alone
+
+
+class Inner:
+    """Runs a dispatcher's work on an engine.
+
+    Args:
+        engine: what it is handed to.
+        dispatcher: where work comes from and outcomes go.
+        queue_size: the most tasks that there can be.
+        window: tasks that the engine holds at once; None: as many as keep it busy.
+        on_end: called by the thread when all has ended.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        dispatcher: Dispatcher,
+        queue_size: int,
+        window: int | None,
+        on_end: Callable[[], None],
+    ) -> None:
+        self.codec = engine.codec
+        self.travels_together = engine.batch_seconds is not None
+        self.ended = threading.Event()
+        self.launched = False
+        self._engine = engine
+        self._dispatcher = dispatcher
+        dispatcher.batch_seconds = engine.batch_seconds or BATCH_SECONDS
+        if window is None and not engine.counts_workers:
+            # Nothing less is sure to keep it busy.
+            window = queue_size
+        self._window = window
+        self._on_end = on_end
+        self._loop: Loop[None] = Loop()
+        self.wake = self._loop.wake
+        self.note = self._loop.note
+        self._tickets = itertools.count(1)
+        self._held: dict[int, _Held] = {}
+        self._tasks = 0  # in all that is held
+        self._came: deque[tuple[int, Ended]] = deque()
+        self._capacity = engine.capacity
+        self._looked = 0.0
+        self._retried = 0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def capacity(self) -> int:
+        return self._engine.capacity
+
+    def needs(self, fn: Callable[..., Any]) -> None:
+        """Return nothing: workers import for themselves."""
+
+    def start(self, needs: None) -> None:
+        """Start the thread; on an error nothing has been started unless ``launched`` says so."""
+        try:
+            self._loop.open()
+            self._thread = threading.Thread(target=self._run, name="bounded-inner", daemon=True)
+            self.launched = True
+            self._thread.start()
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self.launched = False
+                self._loop.close()
+                self._engine.close()
+            raise
+
+    def wait_until_started(self) -> None:
+        """Return at once: the executor below is there."""
+
+    def at_exit(self, hook: Callable[[], None]) -> None:
+        """Have ``hook`` called when the interpreter ends, before the executor below is ended."""
+        at_exit(hook)
+
+    def revoke(self, work: Work) -> None:
+        """Cancel work below that nobody wants any more."""
+        self.note(lambda: self._cancel(work))
+
+    def kill(self, number: int) -> None:
+        """Cancel below what can be cancelled; there are no processes of ours."""
+        self.note(lambda: self._cancel(None))
+
+    def ignore_sigterm(self) -> None:
+        """Do nothing: the workers are not ours."""
+
+    def discard(self) -> None:
+        """Let go of what the engine has, for an executor that ends before it started."""
+        self._engine.close()
+
+    def join(self) -> None:
+        """Wait until all that was handed on has ended."""
+        self._loop.wake_surely()
+        self.ended.wait()
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+            self._thread = None
+
+    def is_current(self) -> bool:
+        """Whether the caller is on the thread of this object."""
+        return self._thread is threading.current_thread()
+
+    def running(self) -> int:
+        """Return how many tasks have been handed on and have not ended."""
+        return self._tasks
+
+    def children(self) -> dict[str, Any]:
+        """Return that there are no processes of ours."""
+        return {
+            "children": 0,
+            "children_memory_bytes": {},
+            "children_started": 0,
+            "children_replaced": 0,
+            "children_over_memory": 0,
+            "children_crashed": 0,
+            "supervisors_lost": 0,
+            "timed_out": 0,
+            "retried": self._retried,
+        }
+
+    # Everything below runs on the thread, apart from `_report`.
+
+    def _run(self) -> None:
+        run_no_callbacks_here()
+        try:
+            self._engine.open(self._report, self.wake)
+            while not self._is_done():
+                for _ in self._loop.wait(self._patience()):
+                    pass
+                while self._came:
+                    self._take(*self._came.popleft())
+                self._look()
+                self._fill()
+                self._dispatcher.deliver()
+        except BaseException as error:
+            # A bug of ours must not leave anybody waiting for ever.
+            _log.critical("the executor's own thread failed", exc_info=True)
+            self._break(f"the executor's own thread failed with {error!r}", error)
+        finally:
+            self._end()
+
+    def _report(self, ticket: int, ended: Ended) -> None:
+        self._came.append((ticket, ended))
+        self.wake()
+
+    def _is_done(self) -> bool:
+        dispatcher = self._dispatcher
+        return dispatcher.drained and not self._held and not dispatcher.waiting_works
+
+    def _patience(self) -> float | None:
+        if not self._dispatcher.waiting or self._window is not None or not self._held:
+            return None
+        return max(0.0, self._looked + LOOK_SECONDS - monotonic())
+
+    def _look(self) -> None:
+        """See whether there are more workers, or fewer, now and then."""
+        engine = self._engine
+        now = monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            engine.look()
+        if engine.capacity != self._capacity:
+            _log.debug("the executor below has %d workers, and had %d", engine.capacity, self._capacity)
+            self._capacity = engine.capacity
+            self._dispatcher.ledger.keep_busy(self._capacity)
+
+    def _fill(self) -> None:
+        """Hand on what is to be handed on now."""
+        dispatcher = self._dispatcher
+        # First: who leaves work from here on wakes this thread for it.
+        dispatcher.hungry = True
+        while True:
+            limit, within, full = self._room()
+            if full:
+                dispatcher.hungry = False
+                return
+            among = self._capacity if self.travels_together else None
+            work = dispatcher.take(limit, beside=len(self._held), among=among, within=within)
+            if work is None:
+                return
+            self._hand_on(work)
+
+    def _room(self) -> tuple[int | None, float | None, bool]:
+        """Return how many tasks may be handed on, how long they may take at most, and whether none may."""
+        held = self._held
+        if len(held) == 1:
+            (only,) = held.values()
+            if self._dispatcher.runs_alone(only.work):
+                return 0, None, True
+        if self._window is not None:
+            left = self._window - self._tasks
+            return left, None, left <= 0
+        if len(held) < self._capacity:
+            return None, None, False
+        return None, self._engine.ahead_seconds, len(held) >= 2 * self._capacity
+
+    def _hand_on(self, work: Work) -> None:
+        held = self._held
+        if len(held) == 1:
+            for other in held.values():
+                other.alone = False
+        ticket = next(self._tickets)
+        held[ticket] = _Held(work, not held)
+        self._tasks += work.count
+        try:
+            self._engine.submit(ticket, work)
+        except Exception as error:
+            self._break(f"the executor below takes no more work: {error!r}", error)
+
+    def _take(self, ticket: int, ended: Ended) -> None:
+        held = self._held.pop(ticket, None)
+        if held is None:
+            return
+        work = held.work
+        self._tasks -= work.count
+        if isinstance(ended, list):
+            self._take_outcomes(work, ended)
+        elif isinstance(ended, CancelledError):
+            self._dispatcher.drop(work)
+        elif isinstance(ended, WorkerLost):
+            self._lost(held, ended)
+        elif isinstance(ended, BrokenExecutor):
+            self._put_back(ticket, held)
+            self._break(f"the executor below is broken: {ended}", ended)
+        elif isinstance(ended, ImportError) and (ended.name or "").startswith("bounded_executor"):
+            self._put_back(ticket, held)
+            self._break(
+                "the workers of the executor below cannot import bounded_executor: install "
+                f"loky-bounded-executor where they run, in this version ({ended})",
+                ended,
+            )
+        elif work.count == 1:
+            self._dispatcher.fail_item(work, 0, ended)
+        else:
+            # Which of them it is about shows when each is handed on by itself.
+            self._again(work, 1)
+
+    def _take_outcomes(self, work: Work, outcomes: list[Any]) -> None:
+        for ok, body, seconds in outcomes:
+            if isinstance(body, Group):
+                self._dispatcher.outcomes(work, body, seconds)
+            else:
+                self._dispatcher.outcome(work, work.done, ok, seconds, body)
+        self._dispatcher.give_back(work)
+
+    def _lost(self, held: _Held, error: WorkerLost) -> None:
+        """A task ended with its workers; it is to blame if none other ran beside it."""
+        work = held.work
+        if held.alone and work.count == 1:
+            text = f"{work.name} was not finished: {error}, and no other task ran beside it."
+            failed = TerminatedWorkerError(text)
+            failed.__cause__ = error.__cause__
+            _log.warning("%s", text)
+            self._dispatcher.fail_item(work, 0, failed)
+        else:
+            self._again(work, SUSPECT_LOSSES)
+
+    def _again(self, work: Work, losses: int) -> None:
+        self._retried += work.count
+        self._dispatcher.give_back(work, losses=losses)
+
+    def _put_back(self, ticket: int, held: _Held) -> None:
+        self._held[ticket] = held
+        self._tasks += held.work.count
+
+    def _cancel(self, work: Work | None) -> None:
+        for ticket, held in list(self._held.items()):
+            if work is None or held.work is work:
+                self._engine.cancel(ticket)
+
+    def _break(self, message: str, cause: BaseException | None) -> None:
+        make = broken(message, cause)
+        self._dispatcher.deliver()
+        self._dispatcher.break_(make)
+        held, self._held = self._held, {}
+        self._tasks = 0
+        for one in held.values():
+            for index in range(one.work.count):
+                self._dispatcher.fail_item(one.work, index, make(), attempts=1)
+
+    def _end(self) -> None:
+        self._engine.close()
+        self._dispatcher.deliver()
+        self._dispatcher.delivery.stop()
+        self._loop.close()
+        self._on_end()
+        self.ended.set()
