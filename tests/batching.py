@@ -53,7 +53,7 @@ class Batch:
     def _warm(self, count: int) -> bool:
         for future in [self.ex.submit(tasks.member, self.log, -1) for _ in range(20)]:
             future.result(PATIENCE)
-        seconds = self.ex._core.functions.for_map(tasks.member).seconds
+        seconds = self.ex._core.backend.codec.for_map(tasks.member).seconds
         return seconds is not None and 2 * count * seconds < _batches.BATCH_SECONDS
 
     def behind_a_gate(self, call: Callable[[], Any], count: int, new: bool = True) -> Any:
