@@ -37,7 +37,7 @@ class Engine(Protocol):
         capacity: how many tasks it runs at once, as far as it knows now.
         counts_workers: it does know.
         batch_seconds: how long short tasks that travel together should take; None: each travels alone.
-        ahead_seconds: messages that take less may wait behind those that run.
+        ahead_seconds: tasks that take less may wait behind those that run, for so long at most.
     """
 
     codec: Codec

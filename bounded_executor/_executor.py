@@ -30,7 +30,7 @@ from ._engine import Engine, engine_of
 from ._inner import Inner
 from ._map import MapRun
 from ._map_iterator import MapIterator, length_of
-from ._params import Bounds, check_count, check_seconds
+from ._params import Bounds, check_bool, check_count, check_seconds
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
 from .events import TaskEvent
@@ -98,6 +98,71 @@ class BoundedExecutor(Coroutines, Executor):
             submit_timeout=submit_timeout,
             on_event=on_event,
         )
+
+    @staticmethod
+    def for_dask(
+        client: Any,
+        *,
+        queue_size: int | None = None,
+        queue_bytes: int | None = 64 * 2**20,
+        window: int | None = None,
+        submit_timeout: float | None = None,
+        on_event: Callable[[TaskEvent], object] | None = None,
+        retries: int = 0,
+        batches: bool = True,
+    ) -> BoundedExecutor:
+        """Return an executor whose tasks are run by a Dask cluster.
+
+        Short tasks travel together, which the scheduler sees as one task. Results of more than 1 MiB stay
+        with the worker that made them until they are asked for. Workers that end, of which Dask gives a task
+        as many as its ``allowed-failures`` says, fail the task with ``TerminatedWorkerError``, and Dask's
+        ``KilledWorker`` is the cause; what was with it is run again. If the connection to the scheduler is
+        lost, or the cluster is restarted, all that is unfinished fails with ``BrokenProcessPool``.
+
+        Args:
+            client: a ``dask.distributed.Client``, which stays the caller's, or the address of a scheduler;
+                that connection is closed at the end, after results that somebody holds have been fetched.
+            queue_size: as with :class:`BoundedExecutor`, where each thread of the cluster's workers is one
+                worker.
+            queue_bytes: as there. Results that stay with their workers weigh nothing.
+            window: as there.
+            submit_timeout: as there.
+            on_event: as there.
+            retries: int >= 0, times that Dask runs a task once more that has raised. With it, no tasks travel
+                together.
+            batches: short tasks travel together. To be False where tasks wait for each other.
+
+        Raises:
+            ImportError: ``dask.distributed`` is not installed.
+            TypeError: a parameter is of the wrong type.
+            ValueError: a parameter is out of its range.
+            OSError: there is no scheduler at the address.
+
+        The workers, and the scheduler, need this package too, in the same version.
+        """
+        try:
+            from ._dask import DaskEngine, connect
+        except ImportError as error:
+            raise ImportError(
+                f"for_dask needs dask.distributed ({error}): install loky-bounded-executor[dask]"
+            ) from error
+        check_count("retries", retries, least=0)
+        check_bool("batches", batches)
+        engine = DaskEngine(*connect(client), retries=retries, batches=batches)
+        executor = BoundedExecutor.__new__(BoundedExecutor)
+        try:
+            executor._open(
+                engine,
+                queue_size=queue_size,
+                queue_bytes=queue_bytes,
+                window=window,
+                submit_timeout=submit_timeout,
+                on_event=on_event,
+            )
+        except BaseException:
+            engine.close()
+            raise
+        return executor
 
     def _open(self, engine: Engine, *, window: int | None, **bounds: Any) -> None:
         """Begin with this below."""

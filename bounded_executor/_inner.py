@@ -30,6 +30,8 @@ __all__ = ["Inner"]
 
 _log = logging.getLogger("bounded_executor")
 
+# Messages that may be on their way to each worker, or back; the shortest ones come one by one so fast.
+MESSAGES_PER_WORKER = 64
 # While work waits for workers, how often it is looked whether there are more of them: nobody says so.
 LOOK_SECONDS = 1.0
 
@@ -37,10 +39,12 @@ LOOK_SECONDS = 1.0
 class _Held:
     """Work that the executor below has."""
 
-    __slots__ = ("alone", "work")
+    __slots__ = ("alone", "expected", "work")
 
     def __init__(self, work: Work, alone: bool) -> None:
         self.work = work
+        # How many seconds it will take, as far as that is known.
+        self.expected = (work.function.seconds or 0.0) * work.count
         # Nothing else was there at any time.
         self.alone = alone
 
@@ -82,6 +86,7 @@ class Inner:
         self._tickets = itertools.count(1)
         self._held: dict[int, _Held] = {}
         self._tasks = 0  # in all that is held
+        self._expected = 0.0  # of all that is held
         self._came: deque[tuple[int, Ended]] = deque()
         self._capacity = engine.capacity
         self._looked = 0.0
@@ -236,7 +241,10 @@ class Inner:
             return left, None, left <= 0
         if len(held) < self._capacity:
             return None, None, False
-        return None, self._engine.ahead_seconds, len(held) >= 2 * self._capacity
+        # What waits there is to last until an outcome of what runs has come and the next has gone.
+        ahead = self._engine.ahead_seconds
+        enough = self._expected >= ahead * self._capacity or len(held) >= MESSAGES_PER_WORKER * self._capacity
+        return None, ahead, enough
 
     def _hand_on(self, work: Work) -> None:
         held = self._held
@@ -244,8 +252,9 @@ class Inner:
             for other in held.values():
                 other.alone = False
         ticket = next(self._tickets)
-        held[ticket] = _Held(work, not held)
+        held[ticket] = one = _Held(work, not held)
         self._tasks += work.count
+        self._expected += one.expected
         try:
             self._engine.submit(ticket, work)
         except Exception as error:
@@ -257,6 +266,8 @@ class Inner:
             return
         work = held.work
         self._tasks -= work.count
+        # Sums of fractions do not come back to nothing by themselves.
+        self._expected = self._expected - held.expected if self._held else 0.0
         if isinstance(ended, list):
             self._take_outcomes(work, ended)
         elif isinstance(ended, CancelledError):
@@ -317,7 +328,7 @@ class Inner:
         self._dispatcher.deliver()
         self._dispatcher.break_(make)
         held, self._held = self._held, {}
-        self._tasks = 0
+        self._tasks, self._expected = 0, 0.0
         for one in held.values():
             for index in range(one.work.count):
                 self._dispatcher.fail_item(one.work, index, make(), attempts=1)

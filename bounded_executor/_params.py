@@ -16,7 +16,7 @@ from typing import Any, Literal
 from . import _memory
 from .events import TaskEvent
 
-__all__ = ["Bounds", "Settings", "check_count", "check_seconds"]
+__all__ = ["Bounds", "Settings", "check_bool", "check_count", "check_seconds"]
 
 # WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
 MAX_WINDOWS_WORKERS = 61
@@ -64,7 +64,8 @@ def _check_limit(name: str, value: Any) -> float | None:
     return seconds
 
 
-def _check_bool(name: str, value: Any) -> bool:
+def check_bool(name: str, value: Any) -> bool:
+    """Return ``value`` if it is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
@@ -246,5 +247,5 @@ class Settings(Bounds):
             stall_warning=_check_limit("stall_warning", stall_warning),
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             preload=_check_modules("preload", preload),
-            forward_logs=_check_bool("forward_logs", forward_logs),
+            forward_logs=check_bool("forward_logs", forward_logs),
         )

@@ -1,0 +1,285 @@
+"""An engine (``_engine``) that is a Dask cluster: messages become Dask tasks, results stay until asked for.
+
+A thread of its own collects what has ended, because that may wait for the cluster; it and the backend's
+thread share ``_futures`` and ``_cancelled``, of which each use is one step. Dask is imported by those
+only who use this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FuturesTimeoutError
+from concurrent.futures.process import BrokenProcessPool
+from queue import Empty, SimpleQueue
+from typing import Any
+from weakref import WeakSet
+
+from distributed import Client, KilledWorker
+from distributed import TimeoutError as DaskTimeoutError
+
+from . import _remote
+from ._engine import Ended, WorkerLost, outcomes_of, wire_form
+from ._function import Codec, Functions
+from ._outcomes import Group
+from ._parts import Remote, load
+from ._pickling import summary
+from ._work import Work
+from .errors import TerminatedWorkerError
+
+__all__ = ["DaskEngine", "connect"]
+
+_log = logging.getLogger("bounded_executor")
+
+# A message costs the scheduler and the client about two milliseconds together.
+BATCH_SECONDS = 0.05
+# Messages that take less wait with the workers behind those that run: the way there and back is long.
+AHEAD_SECONDS = 0.1
+# Messages whose outcomes are fetched together.
+AT_ONCE = 64
+CLOSING_SECONDS = 10.0
+
+
+def connect(client: Client | str) -> tuple[Client, bool]:
+    """Return the client that is meant, and whether it was made here.
+
+    Args:
+        client: it, or the address of a scheduler.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: the client is closed, or is one for coroutines.
+        OSError: there is no scheduler at the address.
+    """
+    if isinstance(client, str):
+        return Client(client, set_as_default=False), True
+    if not isinstance(client, Client):
+        raise TypeError(
+            f"client must be a dask.distributed.Client or the address of a scheduler, got {client!r}"
+        )
+    if client.asynchronous:
+        raise ValueError(
+            f"client must be one for threads, made without asynchronous=True, got {client!r}; coroutines "
+            "use asubmit and amap of this executor"
+        )
+    if client.status != "running":
+        raise ValueError(f"client must be connected, got {client!r} with status {client.status!r}")
+    return client, False
+
+
+class DaskEngine:
+    """Hands messages to a Dask cluster, each as one task.
+
+    Args:
+        client: how to reach it.
+        owned: the client is closed at the end.
+        retries: times that Dask runs a task once more that has failed.
+        batches: short tasks travel together.
+    """
+
+    ahead_seconds = AHEAD_SECONDS
+    counts_workers = True
+
+    def __init__(self, client: Any, owned: bool, *, retries: int, batches: bool) -> None:
+        self.codec: Codec = Functions()
+        # Dask retries a whole message, and what is in it must not be run again for another's failure.
+        self.batch_seconds = BATCH_SECONDS if batches and not retries else None
+        self._client = client
+        self._owned = owned
+        self._retries = retries
+        self._name = uuid.uuid4().hex
+        self._futures: dict[int, Any] = {}
+        self._cancelled: set[int] = set()
+        self._stayed: WeakSet[_Stayed] = WeakSet()
+        self._ended: SimpleQueue[tuple[int, Any] | Callable[[], None] | None] = SimpleQueue()
+        self._report: Callable[[int, Ended], None]
+        self._changed: Callable[[], None]
+        self._opened = False
+        self._looking = False
+        self.capacity = 1
+        self._count()
+
+    def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
+        self._report = report
+        self._changed = changed
+        self._opened = True
+        threading.Thread(target=self._collect, name="bounded-dask", daemon=True).start()
+
+    def submit(self, ticket: int, work: Work) -> None:
+        # Dask groups tasks by what stands before the first number, and remembers each group.
+        future = self._client.submit(
+            _remote.run,
+            *wire_form(work),
+            ticket,
+            self.batch_seconds,
+            True,
+            bool(self._retries),
+            key=f"{work.name}-{ticket}-{self._name}",
+            pure=False,
+            retries=self._retries or None,
+        )
+        self._futures[ticket] = future
+        future.add_done_callback(lambda future: self._ended.put((ticket, future)))
+
+    def cancel(self, ticket: int) -> None:
+        future = self._futures.get(ticket)
+        if future is not None:
+            self._cancelled.add(ticket)
+            # Nobody else wants it, so that Dask gives it up.
+            future.release()
+
+    def look(self) -> None:
+        if self._opened and not self._looking:
+            self._looking = True
+            self._ended.put(self._look)
+
+    def close(self) -> None:
+        for ticket in list(self._futures):
+            self.cancel(ticket)
+        if self._opened:
+            self._ended.put(None)
+        else:
+            self._close_client()
+
+    # Below: on the thread that collects.
+
+    def _collect(self) -> None:
+        going_on = True
+        while going_on:
+            first = self._ended.get()
+            some = [first]
+            with contextlib.suppress(Empty):
+                while len(some) < AT_ONCE:
+                    some.append(self._ended.get_nowait())
+            self._take([one for one in some if isinstance(one, tuple)])
+            for other in some:
+                if other is None:
+                    going_on = False
+                elif not isinstance(other, tuple):
+                    other()
+        self._close_client()
+
+    def _take(self, ended: list[tuple[int, Any]]) -> None:
+        brought = []
+        for ticket, future in ended:
+            if future.status in ("finished", "lost"):
+                if future.type is _remote.Stays:
+                    stayed = _Stayed(future)
+                    self._stayed.add(stayed)
+                    self._tell(ticket, [(True, stayed, None)])
+                else:
+                    brought.append((ticket, future))
+            else:
+                self._tell(ticket, self._why(ticket, future))
+        if not brought:
+            return
+        try:
+            found = self._client.gather([future for _, future in brought])
+        except Exception:
+            # One of them may be lost; the others are not.
+            for ticket, future in brought:
+                self._tell(ticket, self._bring(ticket, future))
+        else:
+            for (ticket, _), outcomes in zip(brought, found, strict=True):
+                self._tell(ticket, outcomes_of(outcomes))
+
+    def _bring(self, ticket: int, future: Any) -> Ended:
+        try:
+            return list(outcomes_of(future.result()))
+        except Exception as error:
+            return self._why(ticket, future, error)
+
+    def _why(self, ticket: int, future: Any, error: BaseException | None = None) -> Ended:
+        """Return why a task has no outcomes, or the error that is its outcome."""
+        if future.status == "error":
+            error = future.exception()
+        if isinstance(error, _remote.TaskFailed):
+            return [(False, error.body, None)]
+        if isinstance(error, KilledWorker):
+            lost = WorkerLost(f"each worker ended that it was given to ({error})")
+            lost.__cause__ = error
+            return lost
+        if error is not None and future.status != "cancelled":
+            return error
+        if ticket in self._cancelled:
+            return CancelledError()
+        return BrokenProcessPool(
+            "Dask has given up what it was running: the connection to the scheduler was lost, or the cluster "
+            f"was restarted, or the client was closed (it is {self._client.status} now)"
+        )
+
+    def _tell(self, ticket: int, ended: Ended) -> None:
+        self._futures.pop(ticket, None)
+        self._cancelled.discard(ticket)
+        self._report(ticket, ended)
+
+    def _look(self) -> None:
+        self._looking = False
+        before = self.capacity
+        self._count()
+        if self.capacity != before:
+            self._changed()
+
+    def _count(self) -> None:
+        try:
+            self.capacity = max(1, sum(self._client.nthreads().values()))
+        except Exception as error:
+            # If the cluster is gone, what was given to it says so.
+            _log.debug("the number of workers could not be read: %r", error)
+
+    def _close_client(self) -> None:
+        if not self._owned:
+            return
+        for stayed in list(self._stayed):
+            stayed.bring()
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=CLOSING_SECONDS)
+
+
+class _Stayed(Remote):
+    """A result that is with the worker that made it.
+
+    Args:
+        future: Dask's, which keeps it there.
+    """
+
+    __slots__ = ("_error", "_found", "_future")
+
+    def __init__(self, future: Any) -> None:
+        self._future = future
+        self._found: _remote.Outcomes | None = None
+        self._error: BaseException | None = None
+
+    def fetch(self, seconds: float | None) -> Any:
+        outcomes = self._found
+        if outcomes is None:
+            if self._error is not None:
+                raise self._lost(self._error)
+            try:
+                outcomes = self._future.result(seconds)
+            except DaskTimeoutError:
+                raise FuturesTimeoutError(
+                    f"a result that stayed with its Dask worker was not fetched within {seconds} seconds"
+                ) from None
+            except (Exception, CancelledError) as error:
+                raise self._lost(error) from error
+        ((_, body, _),) = outcomes_of(outcomes)
+        assert not isinstance(body, Group)
+        return load(body)
+
+    def bring(self) -> None:
+        """Fetch it while that is possible."""
+        try:
+            self._found = self._future.result()
+        except BaseException as error:
+            self._error = error
+        self._future = None
+
+    def _lost(self, error: BaseException) -> TerminatedWorkerError:
+        return TerminatedWorkerError(
+            f"a result stayed with the Dask worker that made it, and is lost: {summary(error)}"
+        )
