@@ -56,7 +56,8 @@ def connect(client: Client | str) -> tuple[Client, bool]:
         OSError: there is no scheduler at the address.
     """
     if isinstance(client, str):
-        return Client(client, set_as_default=False), True
+        made: Client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]
+        return made, True
     if not isinstance(client, Client):
         raise TypeError(
             f"client must be a dask.distributed.Client or the address of a scheduler, got {client!r}"

@@ -17,7 +17,7 @@ import bounded_executor
 TESTS = Path(__file__).resolve().parent
 PACKAGE_ROOT = Path(bounded_executor.__file__).resolve().parent.parent
 
-# Process ids of what holds processes that are no part of this run, such as a cluster. Whoever adds one ends it.
+# Process ids of what holds processes that are no part of this run, as a cluster is. Who adds one ends it.
 foreign: set[int] = set()
 
 # Long enough for a slow machine; only a test that fails ever waits this long.
