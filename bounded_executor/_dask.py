@@ -251,7 +251,7 @@ class _Stayed(Remote):
     __slots__ = ("_error", "_found", "_future")
 
     def __init__(self, future: Any) -> None:
-        self._future = future
+        self._future: Any = future
         self._found: _remote.Outcomes | None = None
         self._error: BaseException | None = None
 

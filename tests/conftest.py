@@ -20,6 +20,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 
 import pytest
+from helpers import foreign
 from loky.backend import resource_tracker as loky_resource_tracker
 
 from bounded_executor import _loky
@@ -73,6 +74,7 @@ def _processes() -> tuple[set[int], set[int]]:
         grown = bool(more)
         mine |= more
     mine.discard(os.getpid())
+    mine -= _below(foreign, parents)
     _seen.update(mine)
     mine = {pid for pid in mine if "resource_tracker" not in _command(pid)}
     children: dict[int, list[int]] = {pid: [] for pid in mine}
@@ -86,6 +88,16 @@ def _processes() -> tuple[set[int], set[int]]:
             keepers.add(pid)
             spares.update(ready)
     return mine - spares, keepers
+
+
+def _below(pids: set[int], parents: dict[int, int]) -> set[int]:
+    """Return these processes and all that descend from them."""
+    found = set(pids)
+    more = found
+    while more:
+        more = {pid for pid, parent in parents.items() if parent in found} - found
+        found |= more
+    return found
 
 
 def _is_starter(command: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -49,7 +48,7 @@ class Cluster:
         return int(self._ask(f"worker {self.address} {threads} {kind}"))
 
     def kill(self, pid: int) -> None:
-        """Kill a bare worker, or the nanny of one and that with it, or the scheduler (0)."""
+        """Kill a bare worker, or the nanny of one, which takes that along, or the scheduler (0)."""
         self._ask(f"kill {pid}")
 
     def close(self) -> None:
@@ -106,11 +105,20 @@ def _hold(folder: str) -> None:
             answer = str(processes[-1].pid)
         else:
             (pid,) = map(int, rest)
-            _kill(next(one for one in processes if pid in (0, one.pid)))
+            # Not its session: trackers in it remove what it leaves behind.
+            killed = next(one for one in processes if pid in (0, one.pid))
+            killed.kill()
+            killed.wait()
             answer = "done"
         print(answer, flush=True)
     for process in reversed(processes):
-        _kill(process)
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _address(file: Path) -> str:
@@ -122,13 +130,6 @@ def _address(file: Path) -> str:
             return str(json.loads(file.read_text())["address"])
         time.sleep(0.01)
     return ""
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    # Its own session: a nanny's worker goes with it.
-    with contextlib.suppress(OSError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 if __name__ == "__main__":

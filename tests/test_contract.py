@@ -1,12 +1,16 @@
-"""One suite over three executors, so that every difference between them is a decision on record."""
+"""One suite over five executors, so that every difference between them is a decision on record.
+
+Three of them are ours: our own task processes below, threads below, and a Dask cluster below.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, as_completed, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,41 +18,78 @@ from typing import Any
 import loky
 import pytest
 import tasks
+from dask_cluster import Cluster, cluster
 from helpers import PATIENCE, Gate, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor
+from bounded_executor import BoundedExecutor, BoundedProcessPoolExecutor
 
 Factory = Callable[..., Executor]
+
+_cluster: list[Cluster] = []
 
 
 def _stdlib(workers: int = 1, **options: Any) -> Executor:
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), **options)
 
 
+class OverThreads(BoundedExecutor):
+    """An executor over threads of its own."""
+
+    def __init__(self, max_workers: int = 1, **options: Any) -> None:
+        self._below = ThreadPoolExecutor(max_workers, **options)
+        super().__init__(self._below)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._below.shutdown(wait)
+
+
+def _over_dask(workers: int = 1) -> Executor:
+    assert workers == 1
+    return BoundedExecutor.for_dask(_cluster[0].address)
+
+
 FACTORIES: dict[str, Factory] = {
     "stdlib": _stdlib,
     "loky": loky.ProcessPoolExecutor,
     "bounded": BoundedProcessPoolExecutor,
+    "threads": OverThreads,
+    "dask": _over_dask,
 }
 
 
 def contract(**differences: str) -> pytest.MarkDecorator:
-    """Run over all three; those named differ, for the reason given."""
+    """Run over all; those named differ for the reason given, and are not even tried if that begins so."""
     parameters = [
         pytest.param(
             name,
-            marks=[pytest.mark.xfail(reason=differences[name], strict=True)] if name in differences else [],
+            marks=[
+                pytest.mark.xfail(
+                    reason=differences[name], strict=True, run=not differences[name].startswith("not ")
+                )
+            ]
+            if name in differences
+            else [],
         )
         for name in FACTORIES
     ]
     return pytest.mark.parametrize("name", parameters)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def dask() -> Iterator[None]:
+    """A cluster with one worker, so that it has what the others have."""
+    with cluster(1) as found:
+        _cluster.append(found)
+        yield
+        _cluster.clear()
+
+
 @pytest.fixture(scope="module")
-def warm(request: pytest.FixtureRequest) -> Iterator[dict[str, Executor]]:
+def warm(dask: None) -> Iterator[dict[str, Executor]]:
     """One executor of each kind, for tests that leave it usable."""
-    with _stdlib() as stdlib, loky.ProcessPoolExecutor(1) as other, BoundedProcessPoolExecutor(1) as ours:
-        executors = {"stdlib": stdlib, "loky": other, "bounded": ours}
+    with contextlib.ExitStack() as stack:
+        executors = {name: stack.enter_context(factory(1)) for name, factory in FACTORIES.items()}
         for executor in executors.values():
             executor.submit(tasks.give).result(PATIENCE)
         yield executors
@@ -85,7 +126,7 @@ def test_lambdas(warm: dict[str, Executor], name: str) -> None:
     assert warm[name].submit(lambda value: value + offset, 3).result(PATIENCE) == 7
 
 
-@contract()
+@contract(threads="is in the same process: the exception is the task's own, with its own traceback")
 def test_exceptions(warm: dict[str, Executor], name: str) -> None:
     future = warm[name].submit(tasks.fail, "message")
     error = future.exception(PATIENCE)
@@ -101,7 +142,7 @@ def test_exceptions_that_end_a_program(warm: dict[str, Executor], name: str) -> 
     assert type(warm[name].submit(tasks.leave, 0).exception(PATIENCE)) is SystemExit
 
 
-@contract()
+@contract(threads="nothing is pickled")
 def test_what_does_not_pickle_fails_its_future(warm: dict[str, Executor], name: str) -> None:
     future = warm[name].submit(tasks.give, tasks.NoPickle())
     error = future.exception(PATIENCE)
@@ -110,7 +151,7 @@ def test_what_does_not_pickle_fails_its_future(warm: dict[str, Executor], name: 
     assert warm[name].submit(tasks.give, 1).result(PATIENCE) == 1
 
 
-@contract()
+@contract(threads="nothing is pickled")
 def test_a_result_that_does_not_pickle_fails_its_future(warm: dict[str, Executor], name: str) -> None:
     error = warm[name].submit(tasks.make, "NoPickle").exception(PATIENCE)
     assert error is not None
@@ -161,7 +202,7 @@ def test_what_waits_can_be_cancelled(warm: dict[str, Executor], name: str, tmp_p
         running = warm[name].submit(gate.hold)
         gate.wait_started(1)
         waiting = [warm[name].submit(tasks.give) for _ in range(5)]
-        if name != "bounded":
+        if name in ("stdlib", "loky"):
             wait_until(waiting[0].running)
         cancelled = [future.cancel() for future in waiting]
         gate.open()
@@ -236,7 +277,7 @@ def test_map_yields_what_came_before_an_error_of_the_input(warm: dict[str, Execu
 # The constructor.
 
 
-@contract()
+@contract(dask="has neither: workers are the cluster's, and its preload sets them up")
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
@@ -251,7 +292,7 @@ def test_bad_parameters(name: str, options: dict[str, Any], error: type[Exceptio
         classes[name](**options)
 
 
-@contract()
+@contract(dask="has none: the cluster's preload sets its workers up")
 def test_an_initializer(name: str) -> None:
     with FACTORIES[name](1, initializer=tasks.initialize, initargs=(1, 2)) as ex:
         assert ex.submit(tasks.initialized).result(PATIENCE) == ((1, 2), True)
@@ -328,7 +369,7 @@ def test_shutdown_takes_wait_by_position(name: str) -> None:
 # Workers that die.
 
 
-@contract()
+@contract(threads="not to be tried: there is one process, and it is this one")
 def test_a_task_whose_process_dies_gets_a_broken_process_pool(name: str) -> None:
     with FACTORIES[name](1) as ex:
         assert isinstance(ex.submit(tasks.kill_self).exception(PATIENCE), BrokenProcessPool)
@@ -337,6 +378,7 @@ def test_a_task_whose_process_dies_gets_a_broken_process_pool(name: str) -> None
 @contract(
     stdlib="one dead process breaks the whole pool",
     loky="one dead process breaks the whole pool",
+    threads="not to be tried: there is one process, and it is this one",
 )
 def test_others_survive_a_dead_process(name: str) -> None:
     with FACTORIES[name](1) as ex:
@@ -344,7 +386,7 @@ def test_others_survive_a_dead_process(name: str) -> None:
         assert ex.submit(tasks.give, 1).result(PATIENCE) == 1
 
 
-@contract()
+@contract(dask="has none: the cluster's preload sets its workers up")
 def test_a_failing_initializer_breaks_the_pool(
     name: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -354,7 +396,7 @@ def test_a_failing_initializer_breaks_the_pool(
             ex.submit(tasks.give)
 
 
-@contract()
+@contract(threads="there is one process")
 def test_the_number_of_workers_is_readable(warm: dict[str, Executor], name: str) -> None:
     assert warm[name]._max_workers == 1  # type: ignore[attr-defined]
     assert warm[name].submit(tasks.pid).result(PATIENCE) != os.getpid()
