@@ -162,6 +162,8 @@ class DaskEngine:
                     going_on = False
                 elif not isinstance(other, tuple):
                     other()
+            # As long as we hold a future, Dask holds its result.
+            del first, some
         self._close_client()
 
     def _take(self, ended: list[tuple[int, Any]]) -> None:
@@ -256,19 +258,23 @@ class _Stayed(Remote):
         self._error: BaseException | None = None
 
     def fetch(self, seconds: float | None) -> Any:
-        outcomes = self._found
-        if outcomes is None:
-            if self._error is not None:
-                raise self._lost(self._error)
+        if self._error is not None:
+            raise self._lost(self._error)
+        if self._found is None:
+            future = self._future
             try:
-                outcomes = self._future.result(seconds)
+                self._found = future.result(seconds)
+                # Now, and not when the collector comes to what Dask leaves behind.
+                future.release()
             except DaskTimeoutError:
                 raise FuturesTimeoutError(
                     f"a result that stayed with its Dask worker was not fetched within {seconds} seconds"
                 ) from None
             except (Exception, CancelledError) as error:
-                raise self._lost(error) from error
-        ((_, body, _),) = outcomes_of(outcomes)
+                # Unless another thread was first, and has released it.
+                if self._found is None:
+                    raise self._lost(error) from error
+        ((_, body, _),) = outcomes_of(self._found)
         assert not isinstance(body, Group)
         return load(body)
 

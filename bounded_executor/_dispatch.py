@@ -7,9 +7,7 @@
 The dispatcher knows no processes. A backend pulls: whenever it could keep another worker busy it
 calls :meth:`Dispatcher.take`, and later reports each item's end by :meth:`Dispatcher.outcome` or
 :meth:`Dispatcher.fail_item`, or hands it back by :meth:`Dispatcher.give_back` or
-:meth:`Dispatcher.again`. A piece of work is in exactly one place, the waiting queue, among the parked
-or the resting, or the backend, and whoever takes it out of there gives its slots back: that is what
-makes it exactly once.
+:meth:`Dispatcher.again`. What no backend has is in the ``Queue`` (:mod:`._queue`), which has the only lock.
 
 Where tasks are short and several wait, one piece of work is made of them, and the backend hears of
 none but that (:mod:`._batches` says of how many). Calls that a worker was given and has not begun are
@@ -22,17 +20,11 @@ Work whose worker died may be run again, after a rest. It keeps its slots meanwh
 worker twice for no reason of its own is run alone, with no other beside it: if the worker ends once
 more, there is nobody else to blame.
 
-``_lock`` guards ``_waiting``, ``_parked``, ``_resting``, the states and the counters that several
-threads change. Nothing is done under it but moving work: no user code, no pickling, no other lock. The
-collector may still run a ``__del__`` in the middle of it, which :meth:`Dispatcher.is_mine` lets its
-caller find out. A backend calls ``take``, ``outcome``, ``give_back``, ``again`` and ``fail_item`` from
-one thread at a time.
+A backend calls ``take``, ``outcome``, ``give_back``, ``again`` and ``fail_item`` from one thread at a time.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
@@ -40,9 +32,8 @@ from . import _batches
 from ._arrivals import Arrivals
 from ._delivery import Delivery
 from ._ledger import Ledger
-from ._parked import Parked
-from ._phase import ErrorFactory, Phase
-from ._resting import Resting
+from ._phase import ErrorFactory
+from ._queue import Queue
 from ._work import Sink, Work
 
 __all__ = ["Dispatcher"]
@@ -72,15 +63,9 @@ class Dispatcher(Arrivals):
         self.wake: Callable[[], None] = _nobody
         self.hungry = True
         self.batch_seconds = _batches.BATCH_SECONDS
-        self._lock = threading.RLock()
-        self._waiting: OrderedDict[int, Work] = OrderedDict()
-        self._waiting_items = 0  # the parked ones included
-        self._parked = Parked()
-        self._resting = Resting()
+        self._queue = Queue()
+        self._phase = self._queue.phase
         self._claiming = False
-        self._phase = Phase()
-        self._submitted = 0
-        self._cancelled = 0
 
     def submit(self, work: Work, *, after_close: bool = False) -> None:
         """Accept work whose slots are held; on an error they are given back first.
@@ -89,15 +74,9 @@ class Dispatcher(Arrivals):
             RuntimeError: the dispatcher is closed.
             BaseException: the error it broke with.
         """
-        with self._lock:
-            accepted = self._phase.accepts(after_close)
-            if accepted:
-                self._waiting[work.ident] = work
-                self._waiting_items += work.count
-                self._submitted += work.count
-        if not accepted:
+        if not self._queue.accept(work, after_close):
             self.ledger.finish(work.count, size=work.weight())
-            if self._parked:
+            if self.parking:
                 self.wake()
             raise self._phase.refusal()
         if self.hungry:
@@ -129,25 +108,21 @@ class Dispatcher(Arrivals):
             if limit is not None and work.count > limit:
                 self._return(work.rest(limit))
             if among is not None and work.joins:
-                most = _batches.most(work, self._waiting_items, among, limit, self.batch_seconds)
+                most = _batches.most(work, self._queue.items, among, limit, self.batch_seconds)
                 if most > work.count:
                     joined = self._take_joined(work, most)
                     if joined is not None:
                         return joined
                     continue
-            with self._lock:
-                self._waiting_items -= work.count
+            self._queue.leave(work)
             if work.sink.start():
                 return work
             self.drop(work)
 
     def _take_joined(self, first: Work, most: int) -> Work | None:
         """Return what was taken and what waits behind it as one piece; None where nobody wants any of it."""
-        with self._lock:
-            works = _batches.gather(first, self._waiting, most)
-            self._waiting_items -= sum(work.count for work in works)
         wanted = []
-        for work in works:
+        for work in self._queue.joining(first, most):
             if work.sink.start():
                 wanted.append(work)
             else:
@@ -158,13 +133,7 @@ class Dispatcher(Arrivals):
 
     def _return(self, work: Work) -> None:
         """Put work back at the head of the queue from where it was taken a moment ago."""
-        with self._lock:
-            cancelling = self._phase.is_cancelling
-            if cancelling:
-                self._waiting_items -= work.count
-            else:
-                self._put_first(work)
-        if cancelling:
+        if not self._queue.come_back(work):
             self._cancel(work)
 
     def runs_alone(self, work: Work) -> bool:
@@ -178,29 +147,21 @@ class Dispatcher(Arrivals):
             work = self._unpark()
             if work is not None:
                 return work
-            with self._lock:
-                if not self._waiting:
-                    return None
-                _, work = self._waiting.popitem(last=False)
-                if self._phase.is_closed or work.error is not None or not work.sink.full(work):
-                    return work
-                self._parked.add(work)
+            work = self._queue.pop()
+            if work is None or not work.parked:
+                return work
             self.ledger.finish(work.count)
 
     def _unpark(self) -> Work | None:
         """Take the first parked work that need not be any longer, if its slots can be had."""
-        if not self._parked and not self._claiming:
+        if not self.parking and not self._claiming:
             return None
-        with self._lock:
-            firsts = self._parked.firsts()
-        work = next((one for one in firsts if self._phase.is_closed or not one.sink.full(one)), None)
+        work = self._queue.first_parked()
         had = self.ledger.reclaim(0 if work is None else work.count)
         self._claiming = not had
         if work is None or not had:
             return None
-        with self._lock:
-            gone = not self._parked.remove(work)
-        if gone:
+        if not self._queue.unpark(work):
             # It was cancelled in between.
             self.ledger.finish(work.count)
             return None
@@ -224,13 +185,7 @@ class Dispatcher(Arrivals):
         pieces = rest.singly() if losses else rest.apart()
         for piece in pieces:
             piece.losses += losses
-        with self._lock:
-            make = self._phase.error
-            cancelling = self._phase.is_cancelling
-            if make is None and not cancelling:
-                for piece in reversed(pieces):
-                    self._put_first(piece)
-                self._waiting_items += rest.count
+        make, cancelling = self._queue.put_first(pieces)
         for piece in pieces:
             if make is not None:
                 self._fail(piece, make)
@@ -255,46 +210,25 @@ class Dispatcher(Arrivals):
         # It may cost its process again.
         work.joins = False
         wanted = work.sink.start()
-        with self._lock:
-            make = self._phase.error
-            cancelling = self._phase.is_cancelling
-            rests = make is None and not cancelling and wanted
-            if rests:
-                self._resting.add(work, seconds)
+        make, cancelling = self._queue.rest(work, seconds, wanted)
         if make is not None:
             self._fail(work, make)
         elif cancelling:
             self._cancel(work)
         elif not wanted:
             self.drop(work)
-        return rests
-
-    def _put_first(self, work: Work) -> None:
-        """Put work at the head of the queue; with the lock held."""
-        self._waiting[work.ident] = work
-        self._waiting.move_to_end(work.ident, last=False)
+        return make is None and not cancelling and wanted
 
     def discard(self, work: Work) -> bool:
         """Take cancelled work out of the queue; False when a worker was given it already."""
-        with self._lock:
-            found = self._waiting.pop(work.ident, None)
-            if found is not None:
-                self._waiting_items -= work.count
-        if found is None:
-            return False
-        self.drop(work)
-        return True
+        found = self._queue.remove(work)
+        if found:
+            self.drop(work)
+        return found
 
     def discard_sink(self, sink: Sink) -> None:
         """Discard all waiting work of one sink."""
-        with self._lock:
-            mine = [work for work in self._waiting.values() if work.sink is sink]
-            parked = self._parked.take(sink)
-            self._waiting_items -= sum(work.count for work in parked)
-            resting = self._resting.take(sink)
-        for work in mine:
-            self.discard(work)
-        for work in parked + resting:
+        for work in self._queue.remove_all_of(sink):
             self.drop(work)
 
     def refuse(self) -> None:
@@ -303,33 +237,28 @@ class Dispatcher(Arrivals):
 
     def close(self) -> None:
         """Refuse new work and wake callers that wait for a slot; what waits is still run."""
-        with self._lock:
-            self._phase.is_closed = True
+        self._queue.close()
         self.ledger.close(self._phase.refusal)
 
     def drain(self) -> None:
         """Let the backend end once nothing waits any more; comes after :meth:`close`."""
-        with self._lock:
-            self._phase.is_drained = True
+        self._queue.drain()
 
     def cancel_waiting(self) -> None:
         """Cancel all work that no worker has been given, and what a dying worker leaves undone.
 
         What has been run before is past cancelling: it fails with what befell it.
         """
-        with self._lock:
-            self._phase.is_cancelling = True
+        self._queue.cancel()
         self.ledger.close(self._phase.refusal, after_close=True)
-        for work in self._clear():
+        for work in self._queue.clear():
             self._cancel(work)
 
     def break_(self, make_error: ErrorFactory) -> None:
         """Fail all that waits, now and later, each with an error object of its own."""
-        with self._lock:
-            if self._phase.error is not None:
-                return
-            self._phase.error = make_error
-        works = self._clear()
+        if not self._queue.break_(make_error):
+            return
+        works = self._queue.clear()
         self.ledger.close(make_error, after_close=True)
         for work in works:
             if work.sink.start():
@@ -337,21 +266,13 @@ class Dispatcher(Arrivals):
             else:
                 self.drop(work)
 
-    def _clear(self) -> list[Work]:
-        with self._lock:
-            works = [*self._waiting.values(), *self._parked.take()]
-            self._waiting.clear()
-            self._waiting_items -= sum(work.count for work in works)
-            works += self._resting.take()
-        return works
-
     def check(self) -> None:
         """Raise what :meth:`submit` would raise, if it would."""
         self._phase.check()
 
     def is_mine(self) -> bool:
         """Return whether this very thread is in the middle of one of these methods, or of the ledger's."""
-        return self._lock._is_owned() or self.ledger.is_mine()  # type: ignore[attr-defined]
+        return self._queue.is_mine() or self.ledger.is_mine()
 
     @property
     def broken(self) -> bool:
@@ -369,13 +290,12 @@ class Dispatcher(Arrivals):
     @property
     def waiting(self) -> int:
         """Items that no worker has been given."""
-        return self._waiting_items
+        return self._queue.items
 
     @property
     def waiting_works(self) -> int:
         """Pieces of work that no worker has, and that will be started in any case."""
-        parked = len(self._parked) if self._phase.is_closed else 0
-        return len(self._waiting) + len(self._resting) + parked
+        return self._queue.works
 
     def rouse(self) -> float | None:
         """Let work that has rested wait at the front again.
@@ -383,23 +303,16 @@ class Dispatcher(Arrivals):
         Returns:
             When to call this again, on the clock of ``time.monotonic``; None: nothing rests.
         """
-        if not self._resting:
-            return None
-        with self._lock:
-            for work in reversed(self._resting.due()):
-                self._put_first(work)
-                self._waiting_items += work.count
-            return self._resting.next()
+        return self._queue.rouse()
 
     @property
     def parking(self) -> bool:
         """Whether some work waits for results to be fetched; then the backend is told when they are."""
-        return bool(self._parked)
+        return self._queue.parks
 
     def counters(self) -> tuple[int, int, int]:
         """Return items submitted, waiting and cancelled, read in one moment."""
-        with self._lock:
-            return self._submitted, self._waiting_items, self._cancelled
+        return self._queue.counters()
 
     def _cancel(self, work: Work) -> None:
         if work.error is None:
@@ -409,13 +322,12 @@ class Dispatcher(Arrivals):
 
     def drop(self, work: Work) -> None:
         """Give back the slots of work that nobody wants, and that is in no queue any more."""
-        with self._lock:
-            self._cancelled += work.count
+        self._queue.count_cancelled(work.count)
         self.ledger.finish(work.slots, size=work.weight())
         if work.parked:
             # There may be a claim on slots for it. One for other work is made anew.
             self.ledger.reclaim(0)
-        if self._parked:
+        if self.parking:
             # Its slots may be what other work waits for.
             self.wake()
         if self.events is not None:

@@ -115,7 +115,7 @@ def _hold(folder: str) -> None:
         process.terminate()
     for process in processes:
         try:
-            process.wait(10)
+            process.wait(3)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -1,0 +1,205 @@
+"""Where work is that no worker has: in line, parked, or resting.
+
+A piece of work is in exactly one of these places, and whoever takes it out of there gives its slots back:
+that is what makes it exactly once.
+
+``_lock`` guards all of them, the phase, and the counters. Nothing is done under it but moving work: no user
+code, no pickling, no other lock. The collector may still run a ``__del__`` in the middle of it, which
+:meth:`Queue.is_mine` lets its caller find out.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from . import _batches
+from ._parked import Parked
+from ._phase import ErrorFactory, Phase
+from ._resting import Resting
+from ._work import Sink, Work
+
+__all__ = ["Queue"]
+
+
+class Queue:
+    """The work that waits. Every method is one step.
+
+    Attributes:
+        phase: how far the executor is on its way to its end. Reading it needs no lock.
+        items: those of work in line or parked. Reading it needs no lock.
+    """
+
+    def __init__(self) -> None:
+        self.phase = Phase()
+        self.items = 0
+        self._lock = threading.RLock()
+        self._line: OrderedDict[int, Work] = OrderedDict()
+        self._parked = Parked()
+        self._resting = Resting()
+        self._submitted = 0
+        self._cancelled = 0
+
+    def accept(self, work: Work, after_close: bool) -> bool:
+        """Put new work at the end of the line, if new work is accepted."""
+        with self._lock:
+            accepted = self.phase.accepts(after_close)
+            if accepted:
+                self._line[work.ident] = work
+                self.items += work.count
+                self._submitted += work.count
+            return accepted
+
+    def pop(self) -> Work | None:
+        """Take the first of the line. If its sink is full it is parked instead, and marked as such."""
+        with self._lock:
+            if not self._line:
+                return None
+            _, work = self._line.popitem(last=False)
+            phase = self.phase
+            if not phase.is_closed and work.error is None and work.sink.full(work):
+                self._parked.add(work)
+            return work
+
+    def joining(self, first: Work, most: int) -> list[Work]:
+        """Take what may travel with work that was popped, and that, for good."""
+        with self._lock:
+            works = _batches.gather(first, self._line, most)
+            self.items -= sum(work.count for work in works)
+        return works
+
+    def leave(self, work: Work) -> None:
+        """Note that work which was popped does not come back."""
+        with self._lock:
+            self.items -= work.count
+
+    def come_back(self, work: Work) -> bool:
+        """Put work that was popped a moment ago where it was; False: everything is being cancelled."""
+        with self._lock:
+            cancelling = self.phase.is_cancelling
+            if cancelling:
+                self.items -= work.count
+            else:
+                self._put_first(work)
+        return not cancelling
+
+    def put_first(self, works: list[Work]) -> tuple[ErrorFactory | None, bool]:
+        """Put work that a worker had at the head of the line, unless everything fails or is cancelled.
+
+        Returns:
+            What makes the errors, and whether all is being cancelled; in both cases nothing was put.
+        """
+        with self._lock:
+            make, cancelling = self.phase.error, self.phase.is_cancelling
+            if make is None and not cancelling:
+                for work in reversed(works):
+                    self._put_first(work)
+                    self.items += work.count
+        return make, cancelling
+
+    def rest(self, work: Work, seconds: float, wanted: bool) -> tuple[ErrorFactory | None, bool]:
+        """Let work rest if it is wanted; otherwise as :meth:`put_first`."""
+        with self._lock:
+            make, cancelling = self.phase.error, self.phase.is_cancelling
+            if make is None and not cancelling and wanted:
+                self._resting.add(work, seconds)
+        return make, cancelling
+
+    def rouse(self) -> float | None:
+        """Put what has rested long enough at the head of the line; return when the next is due."""
+        if not self._resting:
+            return None
+        with self._lock:
+            for work in reversed(self._resting.due()):
+                self._put_first(work)
+                self.items += work.count
+            return self._resting.next()
+
+    def first_parked(self) -> Work | None:
+        """Return the first parked work that need not be any longer."""
+        with self._lock:
+            firsts = self._parked.firsts()
+        return next((one for one in firsts if self.phase.is_closed or not one.sink.full(one)), None)
+
+    def unpark(self, work: Work) -> bool:
+        """Take parked work out; False when it is not there any more."""
+        with self._lock:
+            return self._parked.remove(work)
+
+    def remove(self, work: Work) -> bool:
+        """Take work out of the line; False when it is not there any more."""
+        with self._lock:
+            found = self._line.pop(work.ident, None)
+            if found is not None:
+                self.items -= work.count
+        return found is not None
+
+    def remove_all_of(self, sink: Sink) -> list[Work]:
+        """Take out all work of a sink, wherever it is."""
+        with self._lock:
+            works = [work for work in self._line.values() if work.sink is sink]
+            for work in works:
+                del self._line[work.ident]
+            works += self._parked.take(sink)
+            self.items -= sum(work.count for work in works)
+            return works + self._resting.take(sink)
+
+    def clear(self) -> list[Work]:
+        """Take out everything."""
+        with self._lock:
+            works = [*self._line.values(), *self._parked.take()]
+            self._line.clear()
+            self.items -= sum(work.count for work in works)
+            return works + self._resting.take()
+
+    def close(self) -> None:
+        """Accept no more from users."""
+        with self._lock:
+            self.phase.is_closed = True
+
+    def drain(self) -> None:
+        """Accept no more from anybody."""
+        with self._lock:
+            self.phase.is_drained = True
+
+    def cancel(self) -> None:
+        """Have cancelled whatever comes back."""
+        with self._lock:
+            self.phase.is_cancelling = True
+
+    def break_(self, make_error: ErrorFactory) -> bool:
+        """Have failed whatever comes back; False when it has been so before."""
+        with self._lock:
+            first = self.phase.error is None
+            if first:
+                self.phase.error = make_error
+        return first
+
+    def count_cancelled(self, count: int) -> None:
+        """Note that so many items are never started."""
+        with self._lock:
+            self._cancelled += count
+
+    def counters(self) -> tuple[int, int, int]:
+        """Return items submitted, waiting and cancelled, read in one moment."""
+        with self._lock:
+            return self._submitted, self.items, self._cancelled
+
+    def is_mine(self) -> bool:
+        """Return whether this very thread is in the middle of one of these methods."""
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def parks(self) -> bool:
+        """Whether any work is parked. Takes no lock."""
+        return bool(self._parked)
+
+    @property
+    def works(self) -> int:
+        """Pieces of work that will be started in any case. Takes no lock."""
+        parked = len(self._parked) if self.phase.is_closed else 0
+        return len(self._line) + len(self._resting) + parked
+
+    def _put_first(self, work: Work) -> None:
+        self._line[work.ident] = work
+        self._line.move_to_end(work.ident, last=False)
