@@ -13,6 +13,9 @@ import gc
 import multiprocessing
 import os
 import re
+import shutil
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -33,6 +36,7 @@ MARK = "BOUNDED_EXECUTOR_TEST_RUN"
 
 os.environ[MARK] = str(os.getpid())
 _stderr: list[int] = []
+_bytecode: list[str] = []
 # Process ids of all that this run was seen to start.
 _seen: set[int] = set()
 # Segments from before this run. Their names have the ids of processes long gone, and ids come again.
@@ -44,6 +48,15 @@ def pytest_configure(config: pytest.Config) -> None:
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         _stderr.append(os.dup(2))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in what a script starts in the background, and so it would be in all programs below,
+        # whose tests would wait in vain for a Ctrl-C to end them.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Hundreds of interpreters start, and each would compile the package anew. Nothing is written
+        # beside the sources all the same.
+        _bytecode.append(tempfile.mkdtemp(prefix="bytecode-"))
+        os.environ["PYTHONPYCACHEPREFIX"] = _bytecode[0]
     # One of each stays until the end, as is promised. They start here so as not to count below.
     resource_tracker.ensure_running()
     loky_resource_tracker.ensure_running()
@@ -52,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure() -> None:
     while _stderr:
         os.close(_stderr.pop())
+    while _bytecode:
+        shutil.rmtree(_bytecode.pop(), ignore_errors=True)
 
 
 def _processes() -> tuple[set[int], set[int]]:
