@@ -32,6 +32,9 @@ EVERYWHERE = """
             threads.add(threading.current_thread().name)
             self.ex.shutdown(wait, cancel_futures=cancel)
 
+    # With a threshold of one all that there is is looked at, again and again. It cannot go anyway.
+    gc.collect()
+    gc.freeze()
     refused = 0
     for number in range(1, 120):
         ex = BoundedProcessPoolExecutor(1, queue_size=2)
