@@ -20,7 +20,7 @@ LOADS = ("first", "busy", "full")
 
 SIZE = 8
 PRODUCERS = 3
-TIMEOUT = 1.0  # of tasks that hang; all others take no time
+TIMEOUT = 0.5  # of tasks that hang; all others take no time
 AFTER_SHUTDOWN = "cannot schedule new futures after shutdown"
 
 

@@ -176,7 +176,7 @@ def test_the_death_of_the_supervisor_costs_the_one_that_had_begun(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_time_limit_is_for_each_task(tmp_path: Path, way: str) -> None:
-    with BoundedProcessPoolExecutor(1, task_timeout=1, preload=["faults", "bad_tasks"]) as ex:
+    with BoundedProcessPoolExecutor(1, task_timeout=0.5, preload=["faults", "bad_tasks"]) as ex:
         batch = Batch(ex, tmp_path)
         error = check(way, outcomes(batch, way, at(3, act(faults.happen, faults.HANG))), 3, TaskTimeout)
         assert "in happen" in error.stack
