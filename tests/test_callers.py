@@ -143,13 +143,13 @@ def test_a_lock_held_in_submit_and_taken_by_the_callback(threads: ThreadPoolExec
             done.append(future.result())
 
     def produce(number: int) -> None:
-        for step in range(40 // producers):
+        for step in range(20 // producers):
             with lock:
                 ex.submit(tasks.give, (number, step)).add_done_callback(note)
 
     with BoundedProcessPoolExecutor(2, queue_size=4) as ex:
         list(threads.map(produce, range(producers)))
-    assert sorted(done) == sorted((n, s) for n in range(producers) for s in range(40 // producers))
+    assert sorted(done) == sorted((n, s) for n in range(producers) for s in range(20 // producers))
 
 
 def test_a_stuck_callback_does_not_stop_the_producer() -> None:

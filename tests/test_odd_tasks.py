@@ -11,7 +11,7 @@ import pytest
 import tasks
 from helpers import PATIENCE, assert_all_free, start_script, wait_until
 
-from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError
+from bounded_executor import BoundedProcessPoolExecutor, TerminatedWorkerError, _roster
 
 
 def test_a_grandchild_that_stays_holds_nothing_up(tmp_path: Path) -> None:
@@ -35,7 +35,9 @@ def test_a_process_that_dies_takes_its_grandchildren_along(tmp_path: Path) -> No
         assert_all_free(ex)
 
 
-def test_a_thread_that_never_ends_holds_no_executor_up(tmp_path: Path) -> None:
+def test_a_thread_that_never_ends_holds_no_executor_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # How long its process may take to leave. Five seconds show no more than half of one does.
+    monkeypatch.setattr(_roster, "RETIREMENT_SECONDS", 0.5)
     with BoundedProcessPoolExecutor(1, max_tasks_per_child=1) as ex:
         ex.submit(tasks.in_thread, bad_tasks.sleep_for_ever).result(PATIENCE)
         assert ex.submit(tasks.double, 21).result(PATIENCE) == 42

@@ -136,7 +136,7 @@ def test_the_memory_of_each_process_is_told() -> None:
 
 
 def test_the_end_of_processes_is_told_by_reason() -> None:
-    with BoundedProcessPoolExecutor(1, max_tasks_per_child=1, task_timeout=2) as ex:
+    with BoundedProcessPoolExecutor(1, max_tasks_per_child=1, task_timeout=1) as ex:
         ex.submit(tasks.double, 1).result(PATIENCE)
         assert ex.submit(tasks.kill_self).exception(PATIENCE)
         assert ex.submit(time.sleep, 100).exception(PATIENCE)
