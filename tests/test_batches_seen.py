@@ -58,7 +58,7 @@ def test_the_bound_is_exact(size: int, mapped: bool) -> None:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
 @pytest.mark.parametrize("way", ["submit", None, 1, 5, 100])
 def test_no_process_runs_more_than_its_limit(way: Any, limit: int) -> None:
-    count = 60 * min(limit, 4)
+    count = 30 * min(limit, 4)
     call = tasks.numbered_identity
     with BoundedProcessPoolExecutor(2, max_tasks_per_child=limit) as ex:
         if way == "submit":
