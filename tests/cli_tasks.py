@@ -51,6 +51,10 @@ def hold(text: str) -> str:
     return text
 
 
+def of_all_kinds(text: str) -> Any:
+    return a_set(die(hold(text)))
+
+
 def length(text: str) -> int:
     return len(text)
 

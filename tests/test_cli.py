@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -285,33 +286,91 @@ def test_a_full_disk_is_told() -> None:
     assert "cannot write to standard output: No space left" in one_line(done.stderr)
 
 
-def on_a_terminal(source: Path, written: Path, *options: str) -> str:
-    """Run with a terminal of 80 columns as standard error; return what it showed."""
+def on_a_terminal(
+    *options: object, status: int = 0, columns: int = 80, seen: Callable[[str], object] = len
+) -> str:
+    """Run with a terminal as standard error; return what it showed.
+
+    Args:
+        status: the exit status that is expected.
+        columns: how wide the terminal is.
+        seen: called with all that was shown so far, whenever there is more of it.
+    """
     ours, theirs = os.openpty()
     shown = b""
     with subprocess.Popen(
-        [*COMMAND, "cli_tasks:upper", str(source), "--output", str(written), *options],
+        [*COMMAND, *map(str, options)],
         stdin=subprocess.DEVNULL,
         stderr=theirs,
-        env=script_environment(TERM="xterm", COLUMNS="80"),
+        env=script_environment(TERM="xterm", COLUMNS=str(columns)),
     ) as process:
         os.close(theirs)
         # Reading fails when the last process has closed the other side.
         with suppress(OSError):
             while block := os.read(ours, 4096):
                 shown += block
+                seen(shown.decode(errors="ignore"))
         os.close(ours)
-    assert process.returncode == 0, shown
+    assert process.returncode == status, shown
     return shown.decode()
 
 
 def test_a_bar_on_a_terminal(source: Path, written: Path) -> None:
     pytest.importorskip("rich")
     source.write_text("a\nb\n")
-    shown = on_a_terminal(source, written)
+    shown = on_a_terminal("cli_tasks:upper", source, "--output", written)
     assert "2/2" in shown and "0 failed" in shown and "running" in shown
     assert "2 succeeded, 0 failed" in shown.splitlines()[-1]
-    assert on_a_terminal(source, written, "--overwrite", "--quiet") == ""
+    assert on_a_terminal("cli_tasks:upper", source, "--output", written, "--overwrite", "--quiet") == ""
+
+
+@pytest.mark.parametrize("columns", [80, 50])
+def test_the_bar_counts_what_is_done_and_not_only_what_is_written(
+    columns: int, tmp_path: Path, source: Path, written: Path
+) -> None:
+    pytest.importorskip("rich")
+    (gate := tmp_path / "gate").mkdir()
+    source.write_text(f"{gate}\na\nset\ndie\n")
+    lines_then: list[Any] = []
+
+    def look(shown: str) -> None:
+        # The first is held, so nothing is written; the others are done.
+        if "3/4" in shown and not (gate / "open").exists():
+            lines_then.extend(lines_of(written))
+            (gate / "open").touch()
+
+    shown = on_a_terminal(
+        *("cli_tasks:of_all_kinds", source, "--output", written, "--workers", 2, "--retries", 1),
+        "--keep-going",
+        status=1,
+        columns=columns,
+        seen=look,
+    )
+    assert lines_then == []
+    # Of these the result that is no JSON is found when it is written.
+    assert "1 failed" in shown and "2 failed" in shown
+    assert ("1 retried" if columns == 80 else "1 again") in shown
+    assert "2 succeeded, 2 failed, 1 retried" in shown.splitlines()[-1]
+    assert inputs_of(lines_of(written)) == [str(gate), "a", "set", "die"]
+
+
+def test_lines_count_what_is_done_where_there_is_no_terminal(tmp_path: Path, written: Path) -> None:
+    (gate := tmp_path / "gate").mkdir()
+    with start("cli_tasks:hold", "--workers", 2, "--output", written) as process:
+        assert process.stdin and process.stderr
+        process.stdin.write(f"{gate}\na\nb\n")
+        process.stdin.flush()
+        wait_until(lambda: list(gate.glob("begun-*")))
+        # There is one every five seconds at most, when something has ended.
+        time.sleep(5.1)
+        process.stdin.write("c\n")
+        process.stdin.flush()
+        shown = process.stderr.readline()
+        assert shown.startswith("bounded-executor: 3 done, 0 failed, ")
+        assert lines_of(written) == []
+        (gate / "open").touch()
+        process.communicate(timeout=60)
+    assert process.returncode == 0
 
 
 def test_ctrl_c_writes_what_is_finished_and_kills_the_rest(tmp_path: Path, written: Path) -> None:

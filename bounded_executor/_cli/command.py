@@ -45,8 +45,8 @@ def _map(options: argparse.Namespace) -> int:
         if options.output is not None and inputs.is_file(options.output):
             raise Unusable(f"{options.output} is both input and output")
         written = _read_written(options, inputs) if options.resume else None
-        executor = _executor(options)
         counts = Counts(None if options.quiet else inputs.count())
+        executor = _executor(options, counts)
         output = open_output(
             options.output, keep=None if written is None else written.length, overwrite=options.overwrite
         )
@@ -92,8 +92,9 @@ def _read_written(options: argparse.Namespace, inputs: Inputs) -> Written:
     return read_written(options.output, ordered=ordered)
 
 
-def _executor(options: argparse.Namespace) -> BoundedProcessPoolExecutor:
+def _executor(options: argparse.Namespace, counts: Counts) -> BoundedProcessPoolExecutor:
+    on_event = None if options.quiet else counts.take
     try:
-        return BoundedProcessPoolExecutor(**executor_parameters(options))
+        return BoundedProcessPoolExecutor(**executor_parameters(options), on_event=on_event)
     except (TypeError, ValueError) as error:
         raise Unusable(str(error)) from None

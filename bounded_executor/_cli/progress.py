@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..events import TaskEvent
 from .problems import PROGRAM, say
 
 __all__ = ["Counts", "Progress", "choose_progress"]
@@ -15,23 +16,41 @@ LINE_SECONDS = 5.0
 
 
 class Counts:
-    """What has become of the inputs so far. Written by the main thread, read by any.
+    """What has become of the inputs so far, as tasks and as lines of the output.
+
+    The executor tells what becomes of tasks (:meth:`take`, its ``on_event``). Which lines were written,
+    and which inputs skipped, only the run knows. In order, tasks may be well ahead of the lines. Each
+    count is written by one thread and read by any.
 
     Args:
         total: number of inputs, None if it is not known.
+
+    Attributes:
+        skipped: inputs that an earlier run has written.
+        results: lines written with a result.
+        errors: lines written with an error.
+        unfit: errors among these whose task succeeded, with a result that JSON has no form for.
     """
 
     def __init__(self, total: int | None) -> None:
         self.total = total
-        self.succeeded = 0
-        self.failed = 0
         self.skipped = 0
+        self.results = 0
+        self.errors = 0
+        self.unfit = 0
+        self._succeeded = 0
+        self._failed = 0
+        self._retried = 0
         self._start = time.monotonic()
 
-    @property
-    def done(self) -> int:
-        """Inputs written by this run."""
-        return self.succeeded + self.failed
+    def take(self, event: TaskEvent) -> None:
+        """Learn what has become of a task, or of several."""
+        if event.kind == "succeeded":
+            self._succeeded += event.count
+        elif event.kind == "failed":
+            self._failed += event.count
+        elif event.kind == "retried":
+            self._retried += event.count
 
     @property
     def elapsed(self) -> float:
@@ -39,21 +58,35 @@ class Counts:
         return time.monotonic() - self._start
 
     @property
-    def rate(self) -> float:
-        """Inputs written per second."""
-        return self.done / max(self.elapsed, 1e-6)
+    def done(self) -> int:
+        """Inputs that are done with, those of earlier runs included."""
+        return self._succeeded + self._failed + self.skipped
 
-    def of_total(self) -> str:
-        """Return how many are written, earlier runs included, and of how many."""
-        done = self.done + self.skipped
-        return f"{done}" if self.total is None else f"{done}/{self.total}"
+    def texts(self, running: int, *, narrow: bool = False) -> list[str]:
+        """Return what is shown while the run goes on, part by part.
+
+        Args:
+            running: tasks that run now.
+            narrow: with short words.
+        """
+        ended = self._succeeded + self._failed
+        return [
+            f"{self.done}" if self.total is None else f"{self.done}/{self.total}",
+            f"{self._failed + self.unfit} failed",
+            *([f"{self._retried} {'again' if narrow else 'retried'}"] if self._retried else []),
+            f"{ended / max(self.elapsed, 1e-6):.1f}/s",
+            f"{running} {'run' if narrow else 'running'}",
+            clock(self.elapsed),
+        ]
 
     def summary(self) -> str:
-        """Return the line for the end of the run."""
+        """Return the line for the end of the run; it is about lines that were written."""
+        lines = self.results + self.errors
         skipped = f", {self.skipped} written before" if self.skipped else ""
+        retried = f", {self._retried} retried" if self._retried else ""
         return (
-            f"{self.succeeded} succeeded, {self.failed} failed{skipped}, "
-            f"in {self.elapsed:.1f} seconds, {self.rate:.1f} per second"
+            f"{self.results} succeeded, {self.errors} failed{skipped}{retried}, "
+            f"in {self.elapsed:.1f} seconds, {lines / max(self.elapsed, 1e-6):.1f} per second"
         )
 
 
@@ -61,7 +94,7 @@ class Progress(Protocol):
     """Shows the counts while a run goes on."""
 
     def update(self) -> None:
-        """Learn that the counts have changed."""
+        """Learn that a task has ended; called by the main thread."""
 
     def close(self) -> None:
         """Leave the screen clean."""
@@ -87,11 +120,8 @@ class _Lines:
         now = time.monotonic()
         if now - self._last >= LINE_SECONDS:
             self._last = now
-            counts = self._counts
-            say(
-                f"{counts.of_total()} done, {counts.failed} failed, {counts.rate:.1f} per second, "
-                f"{self._running()} running, {clock(counts.elapsed)}"
-            )
+            done, *others = self._counts.texts(self._running())
+            say(", ".join([f"{done} done", *others]))
 
     def close(self) -> None:
         pass
@@ -123,19 +153,13 @@ class _Bar:
 
         counts = self._counts
         narrow = self._console.width < 60
-        parts = [
-            f"{counts.failed} failed",
-            f"{counts.rate:.1f}/s",
-            f"{self._running()} {'run' if narrow else 'running'}",
-        ]
-        text = Text(
-            "  ".join([counts.of_total(), *parts, clock(counts.elapsed)]), no_wrap=True, overflow="ellipsis"
-        )
+        parts = counts.texts(self._running(), narrow=narrow)
+        text = Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
         if narrow:
             return text
         bar = ProgressBar(
             total=counts.total,
-            completed=counts.done + counts.skipped,
+            completed=counts.done,
             pulse=counts.total is None,
         )
         # Room at the end of the line for the ^C of a terminal, which would wrap and leave the bar behind.

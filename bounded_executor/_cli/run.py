@@ -76,8 +76,8 @@ class Run:
         written: the lines of the run that this one continues; None for a new run.
         ordered: write results in the order of the inputs.
         keep_going: go on after an error.
-        counts: is kept up to date.
-        progress: is told of changes; it is closed by :meth:`run`.
+        counts: is told what was written and skipped.
+        progress: is told of tasks that have ended; it is closed by :meth:`run`.
     """
 
     def __init__(
@@ -191,6 +191,8 @@ class Run:
                 self._reading_ended(event.error)
             else:
                 self._take(event)
+                if isinstance(event, _Done):
+                    self._progress.update()
 
     def _take(self, event: _Task | _Done) -> None:
         if isinstance(event, _Task):
@@ -231,11 +233,12 @@ class Run:
         self._output.write(line)
         self._places.release()
         if problem is None:
-            self._counts.succeeded += 1
-        else:
-            self._counts.failed += 1
-            self._failed(task.item, problem)
-        self._progress.update()
+            self._counts.results += 1
+            return
+        self._counts.errors += 1
+        if error is None:
+            self._counts.unfit += 1
+        self._failed(task.item, problem)
 
     def _failed(self, item: Item, problem: str) -> None:
         self._status = max(self._status, 1)
