@@ -12,9 +12,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows the program's name; None for those of this process.
 
     Returns:
-        The exit status: 0 for success, 1 where an input failed, 2 for bad usage or input, 130 for Ctrl-C.
+        The exit status: 0 for success, 1 where an input failed, 2 for bad usage or input, 130 for Ctrl-C,
+        143 for SIGTERM.
 
-    To be called in the main thread, which receives Ctrl-C.
+    To be called in the main thread, which receives signals.
     """
     from .command import run_command
 

@@ -124,7 +124,7 @@ def _map_parser() -> argparse.ArgumentParser:
         prog=f"{PROGRAM} map",
         description=_ABOUT_MAP,
         epilog="Exit status: 0 all succeeded, 1 an input failed or the run broke off, "
-        "2 bad usage, input or output, 130 interrupted.",
+        "2 bad usage, input or output, 130 interrupted, 143 ended by SIGTERM.",
     )
     command.add_argument("function", help="package.module:function; the current directory is looked in too")
     command.add_argument(

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import sys
+import time
 from typing import Any
 
 from .problems import Unusable
 
 __all__ = ["Output", "Unwritable", "open_output", "result_line"]
+
+# How long a line may have been written without having been forced to the disk.
+SYNC_SECONDS = 2.0
 
 
 class Unwritable(Exception):
@@ -41,13 +46,17 @@ class Output:
     Args:
         file: descriptor of the file.
         name: how messages call it.
-        durable: it is a file of ours, to be forced to the disk at the end.
+        ours: it was opened for this run; lines are forced to the disk now and then, and it is closed.
     """
 
-    def __init__(self, file: int, name: str, *, durable: bool) -> None:
+    def __init__(self, file: int, name: str, *, ours: bool) -> None:
         self._file = file
         self._name = name
-        self._durable = durable
+        self._ours = ours
+        # Pipes and devices have nothing to be forced.
+        self._durable = ours and stat.S_ISREG(os.fstat(file).st_mode)
+        # When the first line was written that may not be on the disk yet.
+        self._unsafe_since: float | None = None
 
     def write(self, line: bytes) -> None:
         """Write one line, past every buffer of this process; raise Unwritable if it cannot be."""
@@ -57,16 +66,34 @@ class Output:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
             raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
+        if self._durable and self._unsafe_since is None:
+            self._unsafe_since = time.monotonic()
+        elif self.seconds_to_sync() == 0:
+            self.sync()
+
+    def seconds_to_sync(self) -> float | None:
+        """Return in how many seconds :meth:`sync` is due; None while there is nothing to force."""
+        if self._unsafe_since is None:
+            return None
+        return max(0.0, self._unsafe_since + SYNC_SECONDS - time.monotonic())
+
+    def sync(self) -> None:
+        """Force what was written to the disk; raise Unwritable if that fails."""
+        if self._unsafe_since is None:
+            return
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
+        self._unsafe_since = None
 
     def close(self) -> None:
-        """Force the lines to the disk and close the file; raise Unwritable if that fails."""
-        if not self._durable:
+        """Force what was written to the disk and close the file; raise Unwritable if that fails."""
+        if not self._ours:
             return
         try:
             with contextlib.closing(os.fdopen(self._file, "wb", buffering=0)):
-                # Pipes and devices have nothing to be forced.
-                if os.path.isfile(self._name):
-                    os.fsync(self._file)
+                self.sync()
         except OSError as error:
             raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
 
@@ -83,7 +110,7 @@ def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Outpu
         Unusable: the file cannot be opened, or has something in it.
     """
     if path is None:
-        return Output(sys.stdout.fileno(), "standard output", durable=False)
+        return Output(sys.stdout.fileno(), "standard output", ours=False)
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         _lock(file, path)
@@ -99,7 +126,7 @@ def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Outpu
             os.lseek(file, 0, os.SEEK_END)
     except OSError as error:
         raise Unusable(f"cannot write to {path}: {error.strerror}") from None
-    return Output(file, path, durable=True)
+    return Output(file, path, ours=True)
 
 
 def _lock(file: int, path: str) -> None:

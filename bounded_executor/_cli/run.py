@@ -2,7 +2,7 @@
 
 The reading thread may wait for standard input, or for room in the executor, for as long as it takes;
 meanwhile the main thread writes what finishes. All that happens reaches the main thread through one
-queue, Ctrl-C included.
+queue, Ctrl-C and SIGTERM included.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ class _Ended:
 
 
 class _Interrupted:
-    """Ctrl-C was pressed."""
+    """Ctrl-C was pressed, or SIGTERM has come."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 class _Done:
@@ -111,9 +114,11 @@ class Run:
         self._gap = False
         self._stopping = False
         self._status = 0
+        # Those of the signals that this run takes, to be put back.
+        self._handlers: dict[int, Any] = {}
 
     def run(self) -> int:
-        """Run to the end, the first error, or Ctrl-C.
+        """Run to the end, the first error, Ctrl-C or SIGTERM.
 
         Returns:
             The exit status.
@@ -123,8 +128,7 @@ class Run:
 
         To be called in the main thread, once.
         """
-        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        previous = None if ignored else signal.signal(signal.SIGINT, self._interrupt)
+        self._take_signals()
         # It may wait for standard input for ever; the program must be able to end.
         threading.Thread(target=self._read, name="inputs", daemon=True).start()
         try:
@@ -138,14 +142,31 @@ class Run:
             finally:
                 self._progress.close()
                 self._output.close()
-                if previous is not None:
-                    signal.signal(signal.SIGINT, previous)
+                self._give_signals_back()
         return self._status
+
+    def _take_signals(self) -> None:
+        # What a shell or nohup has had ignored stays so.
+        for taken in (signal.SIGINT, signal.SIGTERM):
+            if (handler := signal.getsignal(taken)) not in (signal.SIG_IGN, None):
+                self._handlers[taken] = handler
+        if signal.SIGTERM in self._handlers:
+            # systemd sends it to all processes at once. This keeps those of tasks from dying of it: their
+            # inputs would be written as errors. The executor itself is not to drain.
+            self._executor.drain_on_sigterm()
+        for number in self._handlers:
+            signal.signal(number, self._interrupt)
+
+    def _give_signals_back(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         # The second one ends the program wherever it is.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._events.put(_Interrupted())
+        for taken in self._handlers:
+            end = signal.default_int_handler if taken == signal.SIGINT else signal.SIG_DFL
+            signal.signal(taken, end)
+        self._events.put(_Interrupted(number))
 
     def _read(self) -> None:
         error: BaseException | None = None
@@ -182,9 +203,13 @@ class Run:
     def _loop(self) -> None:
         reading = True
         while self._tasks or (reading and not self._stopping):
-            event = self._events.get()
+            try:
+                event = self._events.get(timeout=self._output.seconds_to_sync())
+            except Empty:
+                self._output.sync()
+                continue
             if isinstance(event, _Interrupted):
-                self._write_finished_and_kill()
+                self._write_finished_and_kill(event.number)
                 return
             if isinstance(event, _Ended):
                 reading = False
@@ -261,14 +286,15 @@ class Run:
         self._stopping = True
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def _write_finished_and_kill(self) -> None:
+    def _write_finished_and_kill(self, number: int) -> None:
         with contextlib.suppress(Empty):
             while True:
                 event = self._events.get_nowait()
                 if isinstance(event, (_Task, _Done)):
                     self._take(event)
-        say("interrupted")
-        self._status = 130
+        say("interrupted" if number == signal.SIGINT else "ended by SIGTERM")
+        # As shells tell of a program that a signal has ended.
+        self._status = 128 + number
         self._executor.kill_workers()
 
 
