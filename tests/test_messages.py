@@ -1,4 +1,4 @@
-"""The page of messages quotes what the package really says, and leaves out no log record."""
+"""The pages of messages quote what the package really says, and leave out no log record and no error."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 from helpers import PACKAGE_ROOT
 
 PAGE = PACKAGE_ROOT / "docs" / "messages.md"
+# The command line says what is wrong in one line; those are on its own page.
+COMMAND_LINE = PACKAGE_ROOT / "docs" / "howto" / "command-line.md"
 SOURCES = PACKAGE_ROOT / "bounded_executor"
 
 pytestmark = pytest.mark.skipif(
@@ -18,8 +20,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-# Words that others quote or that stand for a name that does not exist; nobody meets them as they are.
-WRAPPED = ("module …", "it became …")
+# Words that others quote; nobody meets them as they are.
+WRAPPED = ("it became …",)
 
 
 def template(node: ast.expr) -> str | None:
@@ -37,14 +39,14 @@ def template(node: ast.expr) -> str | None:
 
 
 def quoted() -> list[str]:
-    """The messages on the page, one a line."""
-    found = re.findall(r"^```text\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    """The messages on the pages, one a line."""
+    pages = PAGE.read_text() + COMMAND_LINE.read_text()
+    found = re.findall(r"^```text\n(.*?)^```", pages, re.MULTILINE | re.DOTALL)
     return [line for block in found for line in block.splitlines()]
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
-    # The command line says what is wrong in a line of its own for each.
-    for path in sorted(SOURCES.glob("*.py")):
+    for path in sorted(SOURCES.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             yield path, node
 
@@ -65,6 +67,24 @@ def test_a_quoted_message_is_one_of_the_package(message: str) -> None:
 
 def constants(text: str) -> list[str]:
     return [part.strip() for part in text.split("…") if len(part.strip()) > 2]
+
+
+def says(call: ast.expr) -> bool:
+    """Whether it is a call by which the command line ends or tells of something."""
+    return ast.unparse(call) in ("say", "parser.error", "self.exit")
+
+
+def test_no_line_of_the_command_line_is_left_out() -> None:
+    page = "\n".join(quoted())
+    left_out = [
+        f"{path.name}: {text}"
+        for path, node in nodes()
+        if isinstance(node, ast.Call) and says(node.func)
+        for argument in node.args
+        for part in ([argument.body, argument.orelse] if isinstance(argument, ast.IfExp) else [argument])
+        if (text := template(part)) is not None and not all(part in page for part in constants(text))
+    ]
+    assert left_out == []
 
 
 def test_no_log_record_is_left_out() -> None:
