@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import PACKAGE_ROOT, run_script, script_environment
+from helpers import PACKAGE_ROOT, script_environment
 
 README = PACKAGE_ROOT / "README.md"
 CRAWL = PACKAGE_ROOT / "docs" / "examples" / "crawl.py"
@@ -46,17 +46,56 @@ def test_the_crawl(options: tuple[str, ...]) -> None:
     assert "300" in out
 
 
-PROGRAMS = [
-    pytest.param(path, body, id=f"{path.name}-{number}")
+def file_name(body: str) -> str | None:
+    """The name of the file that a block is to be saved as, where its first line says so."""
+    found = re.match(r"# (\w+\.py)\n", body)
+    return found and found[1]
+
+
+PAGES = {
+    path: blocks(path, "python")
     for path in [README, *sorted((PACKAGE_ROOT / "docs").glob("**/*.md"))]
     if path.exists()
-    for number, body in enumerate(blocks(path, "python"))
+}
+PROGRAMS = [
+    pytest.param(path, body, id=f"{path.name}-{number}")
+    for path, bodies in PAGES.items()
+    for number, body in enumerate(bodies)
+    if (file_name(body) or "test_").startswith("test_")
 ]
 
 
 @pytest.mark.parametrize(("path", "body"), PROGRAMS)
 def test_programs_in_the_documentation_run(path: Path, body: str, tmp_path: Path) -> None:
-    run_script(body, seconds=100, quiet=False)
+    for other in PAGES[path]:
+        if (name := file_name(other)) is not None:
+            (tmp_path / name).write_text(other)
+    if (tests := file_name(body)) is None:
+        (tmp_path / "program.py").write_text(body)
+        run_in(tmp_path, "-W", "error", "program.py")
+    else:
+        run_in(tmp_path, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", tests)
+
+
+def run_in(folder: Path, *options: str) -> None:
+    """Run Python in a folder, in a session of its own; it must succeed."""
+    with subprocess.Popen(
+        [sys.executable, *options],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=script_environment(),
+        start_new_session=True,
+        text=True,
+    ) as process:
+        try:
+            out, _ = process.communicate(timeout=100)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, _ = process.communicate()
+            raise AssertionError(f"it hung; output: {out}") from None
+    assert process.returncode == 0, f"exit status {process.returncode}\n{out}"
 
 
 def test_the_test_command_of_the_readme_is_the_one_of_ci() -> None:
