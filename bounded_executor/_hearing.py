@@ -116,8 +116,7 @@ class Hearing:
         self.hold_up.watch(child, now)
 
     def _has_no_work(self, child: Child, now: float) -> None:
-        # What it was told about this work says nothing of the next.
-        self.hold_up.forget(child)
+        self.hold_up.rest(child)
         if self._roster.go_on(child, now):
             self._goes_on(child, now)
             return

@@ -50,7 +50,7 @@ class HoldUp:
         self._stopped: Deadlines[Child] = Deadlines(STOP_SECONDS)
         # Which item each was at when it was looked at last.
         self._seen: dict[Child, int] = {}
-        # In which turn each was told to begin no more.
+        # Up to which of its turns each was told to begin no more.
         self._told: dict[Child, int] = {}
 
     def watch(self, child: Child, now: float) -> None:
@@ -69,20 +69,28 @@ class HoldUp:
             held.start(child, now)
 
     def stops(self, child: Child) -> bool:
-        """Return whether a child is told to begin no more of the work that it has."""
-        return self._told.get(child) == child.work_turn
+        """Return whether a child is told to begin no more of the work that it has.
+
+        That may be work which it was given behind the one that it was told this for. It says so when it
+        comes to it, and what stands behind is taken back then, so there must be nothing that it would run.
+        """
+        return self._told.get(child, 0) >= child.work_turn
 
     def stop(self, child: Child) -> None:
         """Have a child begin nothing more, whatever it has."""
         if child.place is not None and self.board is not None:
             self.board.stop(child.place, child.turn)
 
-    def forget(self, child: Child) -> None:
-        """Note that a child has done its work, or is gone."""
+    def rest(self, child: Child) -> None:
+        """Note that a child has done its work."""
         self._held.stop(child)
         self._held_long.stop(child)
         self._stopped.stop(child)
         self._seen.pop(child, None)
+
+    def forget(self, child: Child) -> None:
+        """Note that a child is gone."""
+        self.rest(child)
         self._told.pop(child, None)
 
     def next(self) -> float | None:
@@ -137,7 +145,7 @@ class HoldUp:
             self._held.start(child)
         else:
             # It is in the middle of a long task, and sends its result at once, with all before it.
-            self.forget(child)
+            self.rest(child)
 
     def _stop(self, child: Child, work: Work) -> None:
         """Have the child begin no more; it, or else the board, tells what it has not begun."""
@@ -147,9 +155,9 @@ class HoldUp:
             self.board.stop(child.place, child.turn)
         else:
             self.board.refuse(child.place, child.turn)
-        self.forget(child)
+        self.rest(child)
         self._stopped.start(child)
-        self._told[child] = child.work_turn
+        self._told[child] = child.turn
 
     def _take_back(self, child: Child) -> None:
         found = self._collected(child)

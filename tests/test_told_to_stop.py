@@ -1,0 +1,92 @@
+"""A process that was told to begin nothing more, and comes to the next thing that it has."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tasks
+from batching import Batch, act, assert_nothing_left
+from helpers import PATIENCE, Gate, wait_until
+
+from bounded_executor import BoundedProcessPoolExecutor, _giving, _holdup
+from bounded_executor._holdup import HoldUp
+
+LIMIT = 200
+
+
+def wait_before_reading(gate: Gate) -> None:
+    """Have this process come to its next work only when the gate is open."""
+    from bounded_executor import _child
+
+    read = _child.read_frame
+
+    def and_wait(*args: Any) -> Any:
+        # Not before this task's own outcome, and that of the next one, are out.
+        if Path(gate.folder, "closed").exists():
+            gate.wait()
+        return read(*args)
+
+    _child.read_frame = and_wait  # type: ignore[assignment]
+
+
+def one_more_turn(ex: BoundedProcessPoolExecutor) -> None:
+    """Return when the executor's own thread has done what there was to do."""
+    for _ in range(2):
+        # The notes come before the work of each turn.
+        noted = threading.Event()
+        ex._core.workers.note(noted.set)
+        assert noted.wait(PATIENCE)
+
+
+def test_a_process_that_refuses_its_next_work_is_given_nothing_behind_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would run that, while the same is taken back from it and run once more."""
+    stop = HoldUp._stop
+    stopped = threading.Event()
+
+    def and_tell(*args: Any) -> None:
+        stop(*args)
+        stopped.set()
+
+    monkeypatch.setattr(_holdup, "STOP_SECONDS", PATIENCE)
+    log = str(tmp_path / "log")
+    with (
+        BoundedProcessPoolExecutor(1, max_tasks_per_child=LIMIT) as ex,
+        Gate(tmp_path) as reading,
+        Gate(tmp_path) as running,
+    ):
+        batch = Batch(ex, tmp_path)
+        for _ in range(20):
+            ex.submit(tasks.note, log, "before").result(PATIENCE)
+        ex.submit(wait_before_reading, reading).result(PATIENCE)
+        monkeypatch.setattr(HoldUp, "_stop", and_tell)
+        first, refused = batch.behind_a_gate(
+            lambda: [
+                ex.submit(tasks.member, batch.log, 0, act(running.hold)),
+                ex.submit(tasks.note, log, "refused"),
+            ],
+            2,
+        )
+        assert stopped.wait(PATIENCE)
+        assert refused.running()
+        # It seems to be done with what it has in a moment.
+        monkeypatch.setattr(_giving, "PATIENCE_SECONDS", PATIENCE)
+        Path(reading.folder, "closed").touch()
+        running.open()
+        assert first.result(PATIENCE) is None
+        behind = ex.submit(tasks.note, log, "behind")
+        one_more_turn(ex)
+        assert not behind.running()
+        reading.open()
+        assert refused.result(PATIENCE) == "refused"
+        assert behind.result(PATIENCE) == "behind"
+        # A process that has run more than is known of ends by itself, and is taken to have crashed.
+        assert list(ex.map(tasks.member, [batch.log] * LIMIT, range(LIMIT))) == list(range(LIMIT))
+        wait_until(lambda: ex.stats().children_replaced > 0, "it has run all that it may")
+        assert tasks.notes(log)[20:] == ["refused", "behind"]
+        assert_nothing_left(ex)
+    assert ex.stats().children_crashed == 0
