@@ -226,13 +226,15 @@ class Channel:
         frames: list[Frame] = []
         budget = _TURN
         while budget > 0 and not self.eof:
+            asked = _CHUNK
             try:
                 if self._long is None:
-                    data = self.sock.recv(_CHUNK)
+                    data = self.sock.recv(asked)
                     got = len(data)
                     self._in += data
                 else:
                     head, body, have = self._long
+                    asked = len(body) - have
                     got = self.sock.recv_into(memoryview(body)[have:])
                     self._long = (head, body, have + got)
             except (BlockingIOError, InterruptedError):
@@ -243,7 +245,8 @@ class Channel:
                 self.eof = True
             budget -= got
             self._parse(frames)
-            if self._long is None and got < _CHUNK:
+            # What is behind a long frame must be found too: of one that is dead this is asked only once.
+            if self._long is None and got < asked:
                 break
         return frames
 

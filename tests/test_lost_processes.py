@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -157,3 +159,21 @@ def alive(pid: int) -> bool:
     except OSError:
         # Its keeper has reaped it.
         return False
+
+
+def test_what_a_process_wrote_behind_long_results_before_it_ended_counts(tmp_path: Path) -> None:
+    """The executor's thread is late, and finds all of it when it hears of the end."""
+    sizes = [66_000, 66_000, 5]  # all of it fits into the socket
+    log = str(tmp_path / "log")
+    with BoundedProcessPoolExecutor(1, max_tasks_per_child=3) as ex, Gate(tmp_path) as gate:
+        calls = [partial(gate.hold, "x" * size) for size in sizes]
+        results = ex.map(tasks.member, [log] * 3, range(3), calls, chunksize=3)
+        gate.wait_started(1)
+        pid = tasks.notes(log)[0].partition(":")[2]
+        late = threading.Event()
+        ex._core.workers.note(lambda: late.wait(PATIENCE))
+        gate.open()
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the process has left")
+        late.set()
+        assert [len(result) for result in results] == sizes
+    assert ex.stats().children_crashed == 0
