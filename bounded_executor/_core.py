@@ -186,12 +186,17 @@ class Core:
         )
 
     def _end(self) -> None:
-        _running.discard(self)
+        # After all callbacks: the end of the interpreter has to wait for those too.
+        self.dispatcher.delivery.call(self._take_leave)
+
+    def _take_leave(self) -> None:
         try:
             log_summary(self.stats, self._began)
         except Exception:
             # A handler of the user's that raises must not keep anybody waiting for the end.
             logging.getLogger("concurrent.futures").debug("the summary was not logged", exc_info=True)
+        finally:
+            _running.discard(self)
 
     def _state(self) -> str:
         if self.dispatcher.broken:
@@ -304,19 +309,18 @@ class Core:
 def _at_exit() -> None:
     interrupted = _was_interrupted()
     for core in list(_running):
-        if not core.backend.ended.is_set():
-            try:
-                if interrupted:
-                    core.abort()
-                else:
-                    core.shutdown(True, run_maps=True)
-            except KeyboardInterrupt:
-                # This one was ended for it. So are the others, and then Python says what happened.
-                _running.discard(core)
-                _abort_all()
-                raise
-            except BaseException:
-                _log.critical("an executor could not be ended in order", exc_info=True)
+        try:
+            if interrupted:
+                core.abort()
+            else:
+                core.shutdown(True, run_maps=True)
+        except KeyboardInterrupt:
+            # This one was ended for it. So are the others, and then Python says what happened.
+            _running.discard(core)
+            _abort_all()
+            raise
+        except BaseException:
+            _log.critical("an executor could not be ended in order", exc_info=True)
     _running.clear()
 
 

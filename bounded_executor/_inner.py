@@ -336,7 +336,7 @@ class Inner:
     def _end(self) -> None:
         self._engine.close()
         self._dispatcher.deliver()
+        self._on_end()
         self._dispatcher.delivery.stop()
         self._loop.close()
-        self._on_end()
         self.ended.set()

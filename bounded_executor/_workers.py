@@ -52,7 +52,7 @@ class Workers:
         dispatcher: where work comes from and outcomes go.
         settings: the executor's checked parameters.
         session: starts supervisors, and knows what children inherit.
-        on_end: called by the thread when all processes have ended.
+        on_end: called by the thread when all processes have ended, and before the delivery ends.
     """
 
     def __init__(
@@ -414,8 +414,8 @@ class Workers:
         self._session.prepare_next()
         self._supervision.end()
         self._dispatcher.deliver()
-        self._dispatcher.delivery.stop()
         self._loop.close()
         self._session.close()
         self.on_end()
+        self._dispatcher.delivery.stop()
         self.ended.set()

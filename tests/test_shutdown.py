@@ -175,6 +175,27 @@ def test_the_interpreter_waits_for_pending_tasks(tmp_path: Path, explicit: str, 
     assert tasks.marks(str(log)) == 50
 
 
+def test_the_interpreter_waits_for_callbacks_also_when_all_processes_have_ended() -> None:
+    code = """
+        import threading, time
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        def call_back(future):
+            last_line.wait()
+            time.sleep(0.3)
+            print(future.result(), flush=True)
+
+        last_line = threading.Event()
+        ex = BoundedProcessPoolExecutor(1)
+        for number in range(2):
+            ex.submit(abs, -number).add_done_callback(call_back)
+        ex.shutdown(wait=False)
+        ex._core.workers.ended.wait()
+        last_line.set()
+    """
+    assert run_script(code).split() == ["0", "1"]
+
+
 def test_a_program_without_a_main_guard() -> None:
     code = """
         from bounded_executor import BoundedProcessPoolExecutor
