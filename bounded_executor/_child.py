@@ -138,9 +138,11 @@ class _Runner:
             initializer, initargs = _pickling.load_inherited(pickled, self._plan.fds.numbers)
             initializer(*initargs)
         except BaseException as error:
-            # Where, and how, the standard library says it.
-            logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
-            self._write(Kind.INIT_ERROR, body=_pickling.dump_error(error))
+            try:
+                # Where, and how, the standard library says it. A handler may raise, or end the process.
+                logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
+            finally:
+                self._write(Kind.INIT_ERROR, body=_pickling.dump_error(error))
             return False
         return True
 

@@ -10,7 +10,6 @@ launched; nothing else is done under it, and no code of the user's.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -26,13 +25,14 @@ from ._ledger import Ledger
 from ._map import MapRun
 from ._params import Bounds
 from ._phase import broken
+from ._saying import Log
 from ._sigterm import Drain
 from ._summary import log_summary
 from .stats import ExecutorStats
 
 __all__ = ["Core"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # Executors that have started and not ended: what the end of the interpreter has to wait for.
 _running: set[Core] = set()
@@ -190,13 +190,8 @@ class Core:
         self.dispatcher.delivery.call(self._take_leave)
 
     def _take_leave(self) -> None:
-        try:
-            log_summary(self.stats, self._began)
-        except Exception:
-            # A handler of the user's that raises must not keep anybody waiting for the end.
-            logging.getLogger("concurrent.futures").debug("the summary was not logged", exc_info=True)
-        finally:
-            _running.discard(self)
+        log_summary(self.stats, self._began)
+        _running.discard(self)
 
     def _state(self) -> str:
         if self.dispatcher.broken:

@@ -8,7 +8,6 @@ only who use this.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import uuid
 from collections.abc import Callable
@@ -28,12 +27,13 @@ from ._function import Codec, Functions
 from ._outcomes import Group
 from ._parts import Remote, load
 from ._pickling import summary
+from ._saying import Log
 from ._work import Work
 from .errors import TerminatedWorkerError
 
 __all__ = ["DaskEngine", "connect"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # A message costs the scheduler and the client about two milliseconds together.
 BATCH_SECONDS = 0.05

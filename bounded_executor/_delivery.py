@@ -6,7 +6,6 @@ a lock can hold a slot back. It runs user code and therefore holds no lock while
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -19,6 +18,7 @@ from . import _logs, _pickling
 from ._ledger import Ledger
 from ._outcomes import Group
 from ._parts import Pickled, Remote, load
+from ._saying import Log, say_through
 
 __all__ = [
     "Delivery",
@@ -29,7 +29,7 @@ __all__ = [
     "run_no_callbacks_here",
 ]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # How late the ledger learns of callbacks that have completed.
 TELL_SECONDS = 0.001
@@ -142,6 +142,7 @@ class Delivery:
 
     def _run(self) -> None:
         _local.delivering = True
+        say_through(_call)
         while True:
             deliver = self._queue.get()
             if deliver is None:
@@ -181,6 +182,10 @@ class Delivery:
                 told, count = now, 0
         if count:
             self._ledger.delivered(count)
+
+
+def _call(call: Callable[[], None]) -> None:
+    call()
 
 
 def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> None:

@@ -7,7 +7,6 @@ run a task are a storm, which must not go on for ever. Used by the thread of ``_
 
 from __future__ import annotations
 
-import logging
 import random
 import signal
 from collections.abc import Callable
@@ -18,12 +17,13 @@ from ._oom import KillCounter
 from ._params import Settings
 from ._pickling import name_of
 from ._roster import Child
+from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
 __all__ = ["Endings"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # Processes that may end one after the other before any has run a task. One more is then started alone
 # and its standard error recorded; if that ends as well, starting more is no use.
@@ -266,7 +266,7 @@ class Endings:
             self._warn("%s is run once more: %s", item.name, _first_line(error))
 
     def _warn(self, message: str, *args: object) -> None:
-        _log.log(logging.INFO if self.killing else logging.WARNING, message, *args)
+        (_log.info if self.killing else _log.warning)(message, *args)
 
     def _has_begun(self, child: Child, work: Work) -> bool:
         return self._board is None or self._board.has_begun(child.place, child.work_turn, work.done)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -10,11 +9,12 @@ from typing import Literal
 from . import _pickling
 from ._delivery import Delivery
 from ._parts import Pickled
+from ._saying import Log
 from .events import TaskEvent
 
 __all__ = ["Events"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 
 class Events:

@@ -12,7 +12,6 @@ dropped the executor.
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import weakref
@@ -31,6 +30,7 @@ from ._inner import Inner
 from ._map import MapRun
 from ._map_iterator import MapIterator, length_of
 from ._params import Bounds, check_bool, check_count, check_seconds
+from ._saying import Log
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
 from .events import TaskEvent
@@ -38,7 +38,7 @@ from .stats import ExecutorStats
 
 __all__ = ["BoundedExecutor"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 P = ParamSpec("P")
 T = TypeVar("T")

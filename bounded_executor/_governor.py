@@ -8,16 +8,16 @@ had, by the most that tasks were seen to take. Used by one thread.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterable
 from time import monotonic
 
 from . import _memory
 from ._allowance import Allowance
+from ._saying import Log
 
 __all__ = ["RETRY_SECONDS", "Governor"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # What a task is taken to need before one has been seen to its end.
 UNKNOWN_TASK_BYTES = 32 * 2**20
@@ -47,9 +47,12 @@ class Governor:
         self._taken: dict[int, int] = {}  # of that, what each running process had taken for its task
         self._next_reading = -FRESH_SECONDS  # there has been none
         self._told = False
-        _log.info("the processes may take %d bytes: %s", allowance.limit, allowance.source)
         self.workers = 1
         """Task processes that there should be now: as many as may work, and one that is ready."""
+
+    def tell(self) -> None:
+        """Say what the limit is."""
+        _log.info("the processes may take %d bytes: %s", self._allowance.limit, self._allowance.source)
 
     def learn(self, size: int) -> None:
         """Take note of how much more than an idle one a process took for its tasks."""

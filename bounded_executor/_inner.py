@@ -7,7 +7,6 @@ One thread owns everything here, so that its records need no lock. Others only l
 from __future__ import annotations
 
 import itertools
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -23,12 +22,13 @@ from ._exit import at_exit
 from ._loop import Loop
 from ._outcomes import Group
 from ._phase import broken
+from ._saying import Log
 from ._work import Work
 from .errors import TerminatedWorkerError
 
 __all__ = ["Inner"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # Messages that may be on their way to each worker, or back; the shortest ones come one by one so fast.
 MESSAGES_PER_WORKER = 64

@@ -10,9 +10,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._saying import Log
+
 __all__ = ["Writer", "handle", "install", "levels"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 
 def levels() -> dict[str, int]:

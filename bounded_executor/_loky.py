@@ -13,7 +13,6 @@ should notice.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -28,12 +27,13 @@ from typing import Any
 import loky
 
 from . import _keeper
+from ._saying import Log
 
 __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
 
 cpu_count = loky.cpu_count
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 _told_of_fork = False
 
 _lock = threading.Lock()

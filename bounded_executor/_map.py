@@ -14,7 +14,6 @@ oldest items, one for each worker: whoever waits for them must not wait for what
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -41,8 +40,6 @@ from ._work import Work
 from .errors import QueueFull, SubmitTimeout
 
 __all__ = ["MapRun"]
-
-_log = logging.getLogger("bounded_executor")
 
 # A part of the buffer is on its way while others are worked on, filled, and fetched.
 CHUNKS_PER_WORKER = 2

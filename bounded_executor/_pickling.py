@@ -8,7 +8,6 @@ its module. So it is used only where the other side can import every module that
 from __future__ import annotations
 
 import io
-import logging
 import multiprocessing.context
 import os
 import pickle
@@ -28,6 +27,7 @@ import cloudpickle
 
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
+from ._saying import Log
 
 __all__ = [
     "are_numbers",
@@ -45,7 +45,7 @@ __all__ = [
     "summary",
 ]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
 _RemoteTraceback: Any = _stdlib_process._RemoteTraceback

@@ -5,15 +5,15 @@ Used by the thread of ``_workers``.
 
 from __future__ import annotations
 
-import logging
 from time import monotonic
 
 from . import _memory
 from ._roster import Child, Roster
+from ._saying import Log
 
 __all__ = ["StallWatch"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # Tasks that the log names.
 SHOWN = 5

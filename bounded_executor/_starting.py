@@ -6,7 +6,6 @@ Used by the thread of ``_workers``.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 from time import monotonic
@@ -17,13 +16,14 @@ from ._loop import Loop
 from ._params import Settings
 from ._report import Report
 from ._roster import Child, Roster
+from ._saying import Log
 from ._session import Session
 from ._supervision import Supervision
 from ._wire import Channel
 
 __all__ = ["Starter"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # Forks that may fail one after the other while there is no other process.
 MAX_NOT_STARTED = 3

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 
+from ._saying import Log
 from .stats import ExecutorStats
 
 __all__ = ["ProducerWatch", "log_summary"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 # How long workers must have had little to do before it is said.
 WINDOW_SECONDS = 60.0
@@ -73,8 +73,6 @@ def log_summary(stats: Callable[[], ExecutorStats], began: float) -> None:
         stats: returns its counters.
         began: when it started, on the clock of ``time.monotonic``.
     """
-    if not _log.isEnabledFor(logging.INFO):
-        return
     found = stats()
     if not found.succeeded + found.failed:
         return

@@ -5,18 +5,18 @@ Used by the thread of ``_workers``, which listens to it and decides what its los
 
 from __future__ import annotations
 
-import logging
 import pickle
 
 from ._loop import Loop
 from ._report import Report
 from ._roster import Child
+from ._saying import Log
 from ._session import Session
 from ._wire import Channel, Kind, Order
 
 __all__ = ["Supervision"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 
 class Supervision:

@@ -10,7 +10,6 @@ what an end means is decided in ``_endings``. This module hears what they say, a
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from ._params import Settings
 from ._phase import broken
 from ._pidfds import await_ends
 from ._roster import Child, Roster
+from ._saying import Log, say_through
 from ._session import Session
 from ._stall import StallWatch
 from ._starting import Starter
@@ -42,7 +42,7 @@ from ._work import Work
 
 __all__ = ["Workers"]
 
-_log = logging.getLogger("bounded_executor")
+_log = Log()
 
 
 class Workers:
@@ -202,6 +202,9 @@ class Workers:
 
     def _run(self) -> None:
         run_no_callbacks_here()
+        say_through(self._dispatcher.delivery.call)
+        if self._giver.governor is not None:
+            self._giver.governor.tell()
         try:
             self._quit = not self._has_leased()
             while not self._quit:
