@@ -220,7 +220,7 @@ class Dispatcher(Arrivals):
         return make is None and not cancelling and wanted
 
     def discard(self, work: Work) -> bool:
-        """Take cancelled work out of the queue; False when a worker was given it already."""
+        """Take work that nobody wants out of the queue; False when a worker was given it already."""
         found = self._queue.remove(work)
         if found:
             self.drop(work)

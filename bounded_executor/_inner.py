@@ -22,7 +22,7 @@ from ._exit import at_exit
 from ._loop import Loop
 from ._outcomes import Group
 from ._phase import broken
-from ._saying import Log
+from ._saying import Log, say_through
 from ._work import Work
 from .errors import TerminatedWorkerError
 
@@ -122,8 +122,8 @@ class Inner:
         at_exit(hook)
 
     def revoke(self, work: Work) -> None:
-        """Cancel work below that nobody wants any more."""
-        self.note(lambda: self._cancel(work))
+        """Cancel work that nobody wants any more, here or below."""
+        self.note(lambda: self._dispatcher.discard(work) or self._cancel(work))
 
     def kill(self, number: int) -> None:
         """Cancel below what can be cancelled; there are no processes of ours."""
@@ -171,6 +171,7 @@ class Inner:
 
     def _run(self) -> None:
         run_no_callbacks_here()
+        say_through(self._dispatcher.delivery.call)
         try:
             self._engine.open(self._report, self.wake)
             while not self._is_done():

@@ -41,6 +41,16 @@ class Parked:
             del self._by_sink[work.sink]
         return True
 
+    def discard(self, work: Work) -> bool:
+        """Take out work that stays marked, for it holds no slots; returns whether it was there."""
+        works = self._by_sink.get(work.sink, [])
+        if work not in works:
+            return False
+        works.remove(work)
+        if not works:
+            del self._by_sink[work.sink]
+        return True
+
     def take(self, sink: Sink | None = None) -> list[Work]:
         """Take out all, or all of one sink. They stay marked: they hold no slots."""
         if sink is not None:

@@ -127,12 +127,14 @@ class Queue:
             return self._parked.remove(work)
 
     def remove(self, work: Work) -> bool:
-        """Take work out of the line; False when it is not there any more."""
+        """Take work out, wherever it is; False when it is not here any more."""
         with self._lock:
-            found = self._line.pop(work.ident, None)
-            if found is not None:
+            found = self._line.pop(work.ident, None) is not None or self._parked.discard(work)
+            if found:
                 self.items -= work.count
-        return found is not None
+            else:
+                found = self._resting.discard(work)
+        return found
 
     def remove_all_of(self, sink: Sink) -> list[Work]:
         """Take out all work of a sink, wherever it is."""

@@ -35,6 +35,15 @@ class Resting:
         """Return when the next is due, on the clock of ``time.monotonic``; None where there is none."""
         return self._heap[0][0] if self._heap else None
 
+    def discard(self, work: Work) -> bool:
+        """Take out work; returns whether it was there."""
+        rest = [entry for entry in self._heap if entry[2] is not work]
+        found = len(rest) < len(self._heap)
+        if found:
+            heapq.heapify(rest)
+            self._heap = rest
+        return found
+
     def take(self, sink: Sink | None = None) -> list[Work]:
         """Take out all, or all of one sink."""
         entries, self._heap = self._heap, []

@@ -189,7 +189,7 @@ class Workers:
         self._session.release_descriptors()
 
     def revoke(self, work: Work) -> None:
-        """End the process that runs this work, which is by itself and which nobody wants any more."""
+        """End this work, which is by itself and which nobody wants any more, and the process that runs it."""
         self.note(lambda: self._revoke(work))
 
     def kill(self, number: int) -> None:
@@ -318,6 +318,9 @@ class Workers:
         self._hold_up.look()
 
     def _revoke(self, work: Work) -> None:
+        if self._dispatcher.discard(work):
+            # It rested, or was about to be run again.
+            return
         for child in self.roster:
             if child.work is work:
                 child.revoked = True

@@ -13,7 +13,12 @@ from typing import Any
 import pytest
 from helpers import run_script
 
-from bounded_executor import BoundedProcessPoolExecutor, SubmitTimeout, TerminatedWorkerError
+from bounded_executor import (
+    BoundedProcessPoolExecutor,
+    SubmitTimeout,
+    TerminatedWorkerError,
+    _endings,
+)
 
 PATIENCE = 30.0
 
@@ -217,6 +222,44 @@ def test_cancelling_what_runs_kills_it_if_wanted(tmp_path: Path, on_crash: Any) 
     run(main)
 
 
+def test_cancelling_what_rests_before_it_is_run_again_gives_its_slot_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_endings, "REST_SECONDS", 600)
+    monkeypatch.setattr(_endings, "LONGEST_REST_SECONDS", 600)
+
+    async def main() -> None:
+        async with BoundedProcessPoolExecutor(1, queue_size=1, task_retries=3) as executor:
+            future = await executor.asubmit(die, 1, cancel_running=True)
+            await until(lambda: executor.stats().retried == 1)
+            future.cancel()
+            assert await (await executor.asubmit(increment, 1)) == 2
+            counts = executor.stats()
+        assert (counts.cancelled, counts.failed, counts.above_bound) == (1, 0, 0)
+
+    run(main)
+
+
+def test_cancelling_what_waits_to_be_run_again_needs_no_free_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The worker has the other task before it is due.
+    monkeypatch.setattr(_endings, "REST_SECONDS", 2)
+
+    async def main() -> None:
+        async with BoundedProcessPoolExecutor(1, queue_size=3, task_retries=3) as executor:
+            future = await executor.asubmit(die, 1, cancel_running=True)
+            await until(lambda: executor.stats().retried == 1)
+            await executor.asubmit(wait_for_file, tmp_path / "go")
+            await until(lambda: executor.stats().running == 1 and executor.stats().waiting == 1)
+            future.cancel()
+            await until(lambda: executor.stats().unfinished == 1)
+            assert executor.stats().waiting == 0
+            (tmp_path / "go").touch()
+
+    run(main)
+
+
 def test_cancelling_what_runs_leaves_it_alone_otherwise(tmp_path: Path) -> None:
     async def main() -> None:
         async with BoundedProcessPoolExecutor(1) as executor:
@@ -330,6 +373,24 @@ def test_unfetched_results_of_amap_are_bounded_by_bytes() -> None:
             assert executor.stats().held_bytes < 8 * 2**20
             assert [len(result) async for result in results] == [2**20] * 39
             assert executor.stats().held_bytes == 0
+
+    run(main)
+
+
+def test_closing_amap_leaves_nothing_of_what_waits_for_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with BoundedProcessPoolExecutor(1, queue_size=100, queue_bytes=4 * 2**20) as executor:
+            results = executor.amap(heavy, range(40))
+            await anext(results)
+            await until(lambda: executor._core.dispatcher.parking)
+            # Nobody comes by to find that they are not wanted any more.
+            await executor.asubmit(wait_for_file, tmp_path / "go")
+            await until(lambda: executor.stats().running == 1)
+            await results.aclose()
+            await asyncio.sleep(0)
+            counts = executor.stats()
+            assert (counts.unfinished, counts.waiting) == (1, 0)
+            (tmp_path / "go").touch()
 
     run(main)
 
