@@ -123,7 +123,7 @@ class Inner:
 
     def revoke(self, work: Work) -> None:
         """Cancel work that nobody wants any more, here or below."""
-        self.note(lambda: self._dispatcher.discard(work) or self._cancel(work))
+        self.note(lambda: self._revoke(work))
 
     def kill(self, number: int) -> None:
         """Cancel below what can be cancelled; there are no processes of ours."""
@@ -319,7 +319,12 @@ class Inner:
         self._held[ticket] = held
         self._tasks += held.work.count
 
+    def _revoke(self, work: Work) -> None:
+        if not self._dispatcher.discard(work):
+            self._cancel(work)
+
     def _cancel(self, work: Work | None) -> None:
+        """Cancel what is held below: this, or all."""
         for ticket, held in list(self._held.items()):
             if work is None or held.work is work:
                 self._engine.cancel(ticket)

@@ -171,7 +171,7 @@ def test_what_a_process_wrote_behind_long_results_before_it_ended_counts(tmp_pat
         gate.wait_started(1)
         pid = tasks.notes(log)[0].partition(":")[2]
         late = threading.Event()
-        ex._core.workers.note(lambda: late.wait(PATIENCE))
+        ex._core.backend.note(lambda: late.wait(PATIENCE))
         gate.open()
         wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the process has left")
         late.set()

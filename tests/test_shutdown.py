@@ -190,7 +190,7 @@ def test_the_interpreter_waits_for_callbacks_also_when_all_processes_have_ended(
         for number in range(2):
             ex.submit(abs, -number).add_done_callback(call_back)
         ex.shutdown(wait=False)
-        ex._core.workers.ended.wait()
+        ex._core.backend.ended.wait()
         last_line.set()
     """
     assert run_script(code).split() == ["0", "1"]

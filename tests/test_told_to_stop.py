@@ -37,7 +37,7 @@ def one_more_turn(ex: BoundedProcessPoolExecutor) -> None:
     for _ in range(2):
         # The notes come before the work of each turn.
         noted = threading.Event()
-        ex._core.workers.note(noted.set)
+        ex._core.backend.note(noted.set)
         assert noted.wait(PATIENCE)
 
 
