@@ -8,6 +8,7 @@ ledger may call under its lock because it neither blocks nor runs user code.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -30,6 +31,7 @@ class Coroutines:
     """The part of an executor that is for coroutines."""
 
     _core: Core
+    _pid: int
 
     if TYPE_CHECKING:
 
@@ -119,6 +121,9 @@ class Coroutines:
         A block that is left because its task is cancelled, which is how Ctrl-C comes to a coroutine, cancels
         what waits and kills what runs. So does a cancellation while it waits here.
         """
+        if self._pid != os.getpid():
+            # Inherited through a fork: there is nothing of it here that could end.
+            return
         core = self._core
         if isinstance(exc_val, asyncio.CancelledError) or _pickling.is_interrupt(exc_val):
             await finish(in_thread(core.abort))

@@ -427,6 +427,78 @@ def test_a_block_that_waits_for_its_tasks_can_be_cancelled(tmp_path: Path) -> No
     run(main)
 
 
+INHERITED = """
+import asyncio
+import os
+import signal
+import sys
+import warnings
+
+from bounded_executor import BoundedProcessPoolExecutor
+
+warnings.simplefilter("ignore", DeprecationWarning)
+
+
+async def block():
+    async with BoundedProcessPoolExecutor(1) as executor:
+        if USED:
+            assert await (await executor.asubmit(abs, -1)) == 1
+        pid = os.fork()
+        if pid:
+            assert os.waitpid(pid, 0)[1] == 0
+            assert await (await executor.asubmit(abs, -1)) == 1
+            return
+        signal.alarm(30)
+        try:
+            await executor.asubmit(abs, -1)
+        except RuntimeError as error:
+            assert "fork" in str(error), error
+        else:
+            os._exit(3)
+        if ERROR:
+            raise asyncio.CancelledError
+
+
+async def main():
+    parent = os.getpid()
+    try:
+        await block()
+    finally:
+        if os.getpid() != parent:
+            # The two share what the event loop waits by, so it must not be closed here.
+            os._exit(sys.exc_info()[0] not in (None, asyncio.CancelledError))
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("error", [False, True])
+def test_a_block_that_was_inherited_through_fork_ends_at_once(used: bool, error: bool) -> None:
+    run_script(INHERITED.replace("USED", str(used)).replace("ERROR", str(error)))
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_that_a_task_raised_is_an_error_as_others_are(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            async with BoundedProcessPoolExecutor(1) as executor:
+                interrupted = await executor.asubmit(interrupt)
+                others = [await executor.asubmit(wait_for_file, tmp_path / "go") for _ in range(2)]
+                try:
+                    await interrupted
+                finally:
+                    threading.Timer(0.5, (tmp_path / "go").touch).start()
+        # Nothing was killed or cancelled for it.
+        assert await asyncio.gather(*others) == ["go", "go"]
+
+    run(main)
+
+
 HEARTBEAT = """
 import asyncio
 import time
