@@ -1,28 +1,26 @@
 """A backend (``_backend``) that hands work on to an executor below, through an engine (``_engine``).
 
-One thread owns everything here, so that its records need no lock. Others only leave a note in its
-``_loop``, or how a message ended in ``_came``; both are one append and a wake-up.
+How a message ended is left in ``_came`` by whoever brings it: one append and a wake-up. All else is the
+thread's own.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError
 from time import monotonic
 from typing import Any
 
+from ._backend import Backend
 from ._batches import BATCH_SECONDS
-from ._delivery import run_no_callbacks_here
 from ._dispatch import SUSPECT_LOSSES, Dispatcher
 from ._engine import Ended, Engine, WorkerLost
 from ._exit import at_exit
-from ._loop import Loop
 from ._outcomes import Group
-from ._phase import broken
-from ._saying import Log, say_through
+from ._phase import ErrorFactory
+from ._saying import Log
 from ._work import Work
 from .errors import TerminatedWorkerError
 
@@ -49,7 +47,7 @@ class _Held:
         self.alone = alone
 
 
-class Inner:
+class Inner(Backend):
     """Runs a dispatcher's work on an engine.
 
     Args:
@@ -68,21 +66,14 @@ class Inner:
         window: int | None,
         on_end: Callable[[], None],
     ) -> None:
-        self.codec = engine.codec
-        self.travels_together = engine.batch_seconds is not None
-        self.ended = threading.Event()
-        self.launched = False
+        together = engine.batch_seconds is not None
+        super().__init__(dispatcher, engine.codec, on_end, travels_together=together, name="bounded-inner")
         self._engine = engine
-        self._dispatcher = dispatcher
         dispatcher.batch_seconds = engine.batch_seconds or BATCH_SECONDS
         if window is None and not engine.counts_workers:
             # Nothing less is sure to keep it busy.
             window = queue_size
         self._window = window
-        self._on_end = on_end
-        self._loop: Loop[None] = Loop()
-        self.wake = self._loop.wake
-        self.note = self._loop.note
         self._tickets = itertools.count(1)
         self._held: dict[int, _Held] = {}
         self._tasks = 0  # in all that is held
@@ -91,7 +82,6 @@ class Inner:
         self._capacity = engine.capacity
         self._looked = 0.0
         self._retried = 0
-        self._thread: threading.Thread | None = None
 
     @property
     def capacity(self) -> int:
@@ -99,20 +89,6 @@ class Inner:
 
     def needs(self, fn: Callable[..., Any]) -> None:
         """Return nothing: workers import for themselves."""
-
-    def start(self, needs: None) -> None:
-        """Start the thread; on an error nothing has been started unless ``launched`` says so."""
-        try:
-            self._loop.open()
-            self._thread = threading.Thread(target=self._run, name="bounded-inner", daemon=True)
-            self.launched = True
-            self._thread.start()
-        except BaseException as error:
-            if isinstance(error, Exception):
-                self.launched = False
-                self._loop.close()
-                self._engine.close()
-            raise
 
     def wait_until_started(self) -> None:
         """Return at once: the executor below is there."""
@@ -136,19 +112,6 @@ class Inner:
         """Let go of what the engine has, for an executor that ends before it started."""
         self._engine.close()
 
-    def join(self) -> None:
-        """Wait until all that was handed on has ended."""
-        self._loop.wake_surely()
-        self.ended.wait()
-        thread = self._thread
-        if thread is not None:
-            thread.join()
-            self._thread = None
-
-    def is_current(self) -> bool:
-        """Whether the caller is on the thread of this object."""
-        return self._thread is threading.current_thread()
-
     def running(self) -> int:
         """Return how many tasks have been handed on and have not ended."""
         return self._tasks
@@ -169,33 +132,23 @@ class Inner:
 
     # Everything below runs on the thread, apart from `_report`.
 
-    def _run(self) -> None:
-        run_no_callbacks_here()
-        say_through(self._dispatcher.delivery.call)
-        try:
-            self._engine.open(self._report, self.wake)
-            while not self._is_done():
-                for _ in self._loop.wait(self._patience()):
-                    pass
-                while self._came:
-                    self._take(*self._came.popleft())
-                self._look()
-                self._fill()
-                self._dispatcher.deliver()
-        except BaseException as error:
-            # A bug of ours must not leave anybody waiting for ever.
-            _log.critical("the executor's own thread failed", exc_info=True)
-            self._break(f"the executor's own thread failed with {error!r}", error)
-        finally:
-            self._end()
+    def _prepare(self, needs: None) -> None:
+        """Do nothing: the executor below is ready."""
+
+    def _serve(self) -> None:
+        self._engine.open(self._report, self.wake)
+        while self._held or not self._is_done():
+            for _ in self._loop.wait(self._patience()):
+                pass
+            while self._came:
+                self._take(*self._came.popleft())
+            self._look()
+            self._fill()
+            self._dispatcher.deliver()
 
     def _report(self, ticket: int, ended: Ended) -> None:
         self._came.append((ticket, ended))
         self.wake()
-
-    def _is_done(self) -> bool:
-        dispatcher = self._dispatcher
-        return dispatcher.drained and not self._held and not dispatcher.waiting_works
 
     def _patience(self) -> float | None:
         if not self._dispatcher.waiting or self._window is not None or not self._held:
@@ -329,20 +282,12 @@ class Inner:
             if work is None or held.work is work:
                 self._engine.cancel(ticket)
 
-    def _break(self, message: str, cause: BaseException | None) -> None:
-        make = broken(message, cause)
-        self._dispatcher.deliver()
-        self._dispatcher.break_(make)
+    def _fail_held(self, make_error: ErrorFactory) -> None:
         held, self._held = self._held, {}
         self._tasks, self._expected = 0, 0.0
         for one in held.values():
             for index in range(one.work.count):
-                self._dispatcher.fail_item(one.work, index, make(), attempts=1)
+                self._dispatcher.fail_item(one.work, index, make_error(), attempts=1)
 
-    def _end(self) -> None:
+    def _let_go(self) -> None:
         self._engine.close()
-        self._dispatcher.deliver()
-        self._on_end()
-        self._dispatcher.delivery.stop()
-        self._loop.close()
-        self.ended.set()

@@ -18,21 +18,20 @@ from time import monotonic
 from typing import Any
 
 from . import _allowance, _loky, _pickling
-from ._delivery import run_no_callbacks_here
+from ._backend import Backend
 from ._dispatch import Dispatcher
 from ._endings import Endings
-from ._function import Codec, Functions
+from ._function import Functions
 from ._giving import Giver
 from ._governor import RETRY_SECONDS, Governor
 from ._hearing import OUTCOMES, Hearing
 from ._lateness import Lateness
-from ._loop import Loop
 from ._needs import modules_of
 from ._params import Settings
-from ._phase import broken
+from ._phase import ErrorFactory
 from ._pidfds import await_ends
 from ._roster import Child, Roster
-from ._saying import Log, say_through
+from ._saying import Log
 from ._session import Session
 from ._stall import StallWatch
 from ._starting import Starter
@@ -45,7 +44,7 @@ __all__ = ["Workers"]
 _log = Log()
 
 
-class Workers:
+class Workers(Backend):
     """Runs a dispatcher's work in recycled task processes.
 
     Args:
@@ -58,21 +57,13 @@ class Workers:
     def __init__(
         self, dispatcher: Dispatcher, settings: Settings, session: Session, on_end: Callable[[], None]
     ) -> None:
-        self.codec: Codec = Functions()
-        # What turns out to be long holds up nothing here.
-        self.travels_together = True
-        self.ended = threading.Event()
+        # What turns out to be long holds up nothing here, so that short tasks may always travel together.
+        super().__init__(dispatcher, Functions(), on_end, travels_together=True, name="bounded-workers")
         self.children_replaced = 0
         self.children_over_memory = 0
         self.endings = Endings(dispatcher, settings, self._break)
-        self._dispatcher = dispatcher
         self._settings = settings
         self._session = session
-        self.on_end = on_end
-        # A child's channel is its record's; the supervisor's is nobody's.
-        self._loop: Loop[Child | None] = Loop()
-        self.wake = self._loop.wake
-        self.note = self._loop.note
         self._supervision = Supervision(session, self._loop)
         self.roster = Roster(settings.max_workers, settings.max_tasks_per_child, settings.max_tasks_jitter)
         self.starter = Starter(settings, session, self._supervision, self.roster, self._loop, self.endings)
@@ -97,10 +88,7 @@ class Workers:
             # What ends a child in the middle of its tasks would find it in the next ones.
             gives_ahead=settings.task_timeout is None and not settings.limits_memory,
         )
-        self._quit = False
-        self.launched = False
         self._leased = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def capacity(self) -> int:
@@ -110,36 +98,6 @@ class Workers:
         """Return the names of the modules that a task of ``fn`` needs."""
         return modules_of(fn)
 
-    def start(self, needs: tuple[str, ...]) -> None:
-        """Start the thread, which leases a keeper first; :meth:`wait_until_started` waits for that.
-
-        The caller may be interrupted at any moment: the thread goes on, and all is as it should be.
-
-        Args:
-            needs: names of the modules that the first task needs.
-
-        Raises:
-            BaseException: there is no thread to be had, or the caller was interrupted. ``launched`` tells
-                whether there is a thread all the same; if not, nothing was started.
-        """
-        try:
-            self._session.import_first(needs)
-            total = self._settings.max_memory_total
-            if total is not None:
-                allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
-                self._giver.governor = Governor(allowance, self._settings.max_workers)
-            self._loop.open()
-            self._thread = threading.Thread(target=self._run, name="bounded-workers", daemon=True)
-            self.launched = True
-            self._thread.start()
-        except BaseException as error:
-            if isinstance(error, Exception):
-                self.launched = False
-            if not self.launched:
-                self._loop.close()
-                self._session.close()
-            raise
-
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends the keepers."""
         _loky.at_exit(hook)
@@ -148,19 +106,9 @@ class Workers:
         """Wait until there is a keeper, or the dispatcher is broken because none could be had."""
         self._leased.wait()
 
-    def join(self) -> None:
-        """Wait until all processes have ended; not for the thread itself to call."""
-        self._loop.wake_surely()
-        self.ended.wait()
-        thread = self._thread
-        if thread is not None:
-            thread.join()
-            # The collector may come late to an executor that has ended; its thread goes now.
-            self._thread = None
-
     def is_current(self) -> bool:
         """Whether the caller is on the thread of this object, or on one that its keeper's end waits for."""
-        return self._thread is threading.current_thread() or _loky.is_own_thread()
+        return super().is_current() or _loky.is_own_thread()
 
     def running(self) -> int:
         """Return how many tasks children have been given that have not ended."""
@@ -198,39 +146,33 @@ class Workers:
             number = signal.SIGKILL
         self.note(lambda: self._kill_all(number))
 
-    # Everything below runs on the thread.
+    # Everything below runs on the thread, apart from `_prepare`.
 
-    def _run(self) -> None:
-        run_no_callbacks_here()
-        say_through(self._dispatcher.delivery.call)
+    def _prepare(self, needs: tuple[str, ...]) -> None:
+        self._session.import_first(needs)
+        total = self._settings.max_memory_total
+        if total is not None:
+            allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
+            self._giver.governor = Governor(allowance, self._settings.max_workers)
+
+    def _serve(self) -> None:
         if self._giver.governor is not None:
             self._giver.governor.tell()
-        try:
-            self._quit = not self._has_leased()
-            while not self._quit:
-                due = self._next_due()
-                patience = None if due is None else max(0.0, due - monotonic())
-                for channel, child in self._loop.wait(patience):
-                    if child is None:
-                        self._hear_supervisor(channel)
-                    else:
-                        self._hear_child(child)
-                if due is not None and due <= monotonic():
-                    self._look_for_late_ones()
-                self._giver.fill()
-                self._dispatcher.deliver()
-                self._quit = (
-                    self._dispatcher.drained and not self.roster and (not self._dispatcher.waiting_works)
-                )
-        except BaseException as error:
-            # A bug of ours must not leave anybody waiting for ever.
-            _log.critical("the executor's own thread failed", exc_info=True)
-            self._break(f"the executor's own thread failed with {error!r}", error)
-            for child in self.roster:
-                self.roster.remove(child)
-                self._forget(child)
-        finally:
-            self._end()
+        done = not self._has_leased()
+        while not done:
+            due = self._next_due()
+            patience = None if due is None else max(0.0, due - monotonic())
+            # A child's channel is its record's; the supervisor's is nobody's.
+            for channel, child in self._loop.wait(patience):
+                if child is None:
+                    self._hear_supervisor(channel)
+                else:
+                    self._hear_child(child)
+            if due is not None and due <= monotonic():
+                self._look_for_late_ones()
+            self._giver.fill()
+            self._dispatcher.deliver()
+            done = not self.roster and self._is_done()
 
     def _has_leased(self) -> bool:
         try:
@@ -400,10 +342,7 @@ class Workers:
         for child in children:
             self._forget(child)
 
-    def _break(self, message: str, cause: BaseException | None = None) -> None:
-        make = broken(message, cause)
-        self._dispatcher.deliver()
-        self._dispatcher.break_(make)
+    def _fail_held(self, make_error: ErrorFactory) -> None:
         for child in self.roster:
             self._hearing.take_next(child)
             work = self.roster.take_work(child)
@@ -411,17 +350,16 @@ class Workers:
                 attempts = work.attempts + 1
                 while work.done < work.count:
                     work.done += 1
-                    self._dispatcher.fail_item(work, work.done - 1, make(), attempts=attempts)
+                    self._dispatcher.fail_item(work, work.done - 1, make_error(), attempts=attempts)
                     # Those behind the first have not begun.
                     attempts = 0
         self._kill_all(signal.SIGKILL)
 
-    def _end(self) -> None:
+    def _let_go(self) -> None:
+        # Where the thread has failed some are left.
+        for child in self.roster:
+            self.roster.remove(child)
+            self._forget(child)
         self._session.prepare_next()
         self._supervision.end()
-        self._dispatcher.deliver()
-        self._loop.close()
         self._session.close()
-        self.on_end()
-        self._dispatcher.delivery.stop()
-        self.ended.set()
