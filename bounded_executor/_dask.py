@@ -96,19 +96,19 @@ class DaskEngine:
         self._futures: dict[int, Any] = {}
         self._cancelled: set[int] = set()
         self._stayed: WeakSet[_Stayed] = WeakSet()
-        self._ended: SimpleQueue[tuple[int, Any] | Callable[[], None] | None] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[int, Any] | None] = SimpleQueue()
         self._report: Callable[[int, Ended], None]
         self._changed: Callable[[], None]
-        self._opened = False
+        self._collector: threading.Thread | None = None
         self._looking = False
-        self.capacity = 1
-        self._count()
+        # No waiting for workers that are still to come.
+        self.capacity = max(1, sum(client.nthreads().values()))
 
     def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
         self._report = report
         self._changed = changed
-        self._opened = True
-        threading.Thread(target=self._collect, name="bounded-dask", daemon=True).start()
+        self._collector = threading.Thread(target=self._collect, name="bounded-dask", daemon=True)
+        self._collector.start()
 
     def submit(self, ticket: int, work: Work) -> None:
         # Dask groups tasks by what stands before the first number, and remembers each group.
@@ -134,36 +134,49 @@ class DaskEngine:
             future.release()
 
     def look(self) -> None:
-        if self._opened and not self._looking:
+        if not self._looking:
             self._looking = True
-            self._ended.put(self._look)
+            # Not by a thread of ours: where the scheduler is gone this takes long.
+            with contextlib.suppress(RuntimeError):
+                self._client.loop.add_callback(self._count_again)
 
     def close(self) -> None:
         for ticket in list(self._futures):
             self.cancel(ticket)
-        if self._opened:
-            self._ended.put(None)
-        else:
+        if self._collector is None:
             self._close_client()
+        else:
+            self._ended.put(None)
+            # It may be in the middle of something that a lost cluster never answers.
+            self._collector.join(CLOSING_SECONDS)
+
+    async def _count_again(self) -> None:
+        """Read how many workers there are, on the event loop of the client, where its methods are awaited."""
+        try:
+            capacity = max(1, sum((await self._client.nthreads()).values()))
+        except Exception as error:
+            # If the cluster is gone, what was given to it says so.
+            _log.debug("the number of workers could not be read: %r", error)
+        else:
+            if capacity != self.capacity:
+                self.capacity = capacity
+                self._changed()
+        finally:
+            self._looking = False
 
     # Below: on the thread that collects.
 
     def _collect(self) -> None:
         going_on = True
         while going_on:
-            first = self._ended.get()
-            some = [first]
+            some = [self._ended.get()]
             with contextlib.suppress(Empty):
                 while len(some) < AT_ONCE:
                     some.append(self._ended.get_nowait())
-            self._take([one for one in some if isinstance(one, tuple)])
-            for other in some:
-                if other is None:
-                    going_on = False
-                elif not isinstance(other, tuple):
-                    other()
+            going_on = None not in some
+            self._take([one for one in some if one is not None])
             # As long as we hold a future, Dask holds its result.
-            del first, some
+            del some
         self._close_client()
 
     def _take(self, ended: list[tuple[int, Any]]) -> None:
@@ -219,20 +232,6 @@ class DaskEngine:
         self._futures.pop(ticket, None)
         self._cancelled.discard(ticket)
         self._report(ticket, ended)
-
-    def _look(self) -> None:
-        self._looking = False
-        before = self.capacity
-        self._count()
-        if self.capacity != before:
-            self._changed()
-
-    def _count(self) -> None:
-        try:
-            self.capacity = max(1, sum(self._client.nthreads().values()))
-        except Exception as error:
-            # If the cluster is gone, what was given to it says so.
-            _log.debug("the number of workers could not be read: %r", error)
 
     def _close_client(self) -> None:
         if not self._owned:

@@ -266,13 +266,17 @@ class BoundedFuture(Future[T]):
             BaseException: what the call raised; or its result stayed with the worker that made it
                 (``BoundedExecutor.for_dask``) and is lost.
         """
-        deadline = None if timeout is None else monotonic() + timeout
-        result: Any = super().result(timeout)
-        if isinstance(result, Remote):
-            # Two threads that ask at once both fetch it, and find the same.
-            result = result.fetch(None if deadline is None else max(0.0, deadline - monotonic()))
-            self._result = result
-        return cast(T, result)
+        try:
+            deadline = None if timeout is None else monotonic() + timeout
+            result: Any = super().result(timeout)
+            if isinstance(result, Remote):
+                # Two threads that ask at once both fetch it, and find the same.
+                result = result.fetch(None if deadline is None else max(0.0, deadline - monotonic()))
+                self._result = result
+            return cast(T, result)
+        finally:
+            # An error has this frame in its traceback, and the future has the error.
+            del self
 
     def _wait_again(self, forget: Callable[[], object] | None) -> None:
         """Be cancellable once more: the worker that was given the call has not begun it."""
