@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cli_runs import take_sigint
 from helpers import PACKAGE_ROOT, script_environment
 
 README = PACKAGE_ROOT / "README.md"
@@ -87,6 +88,7 @@ def run_in(folder: Path, *options: str) -> None:
         stderr=subprocess.STDOUT,
         env=script_environment(),
         start_new_session=True,
+        preexec_fn=take_sigint,
         text=True,
     ) as process:
         try:
