@@ -188,6 +188,20 @@ def test_a_future_that_fails_fails_its_task_alone(kind: type[BaseException]) -> 
         assert runs_on(ex, engine)
 
 
+def test_a_chunk_that_fails_is_run_again_item_by_item() -> None:
+    engine = HeldExecutor(1)
+    with over(engine, queue_size=10) as ex:
+        results = ex.map(spend, [LONG] * 4, range(4), chunksize=4)
+        wait_until(lambda: engine.tasks == 4)
+        engine.fail(ValueError("below"))
+        # The first of them runs, and the others wait, which is known.
+        wait_until(lambda: engine.tasks == 1)
+        assert ex.stats().waiting == 3
+        with ending(engine.finish):
+            assert list(results) == list(range(4))
+        assert_nothing_held(ex)
+
+
 def break_by_future(engine: HeldExecutor) -> None:
     wait_until(lambda: engine.fail(BrokenExecutor("below")))
 
