@@ -1,0 +1,85 @@
+"""One process keeps very many workers busy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from virtual import VirtualExecutor, spend
+
+from bounded_executor import BoundedExecutor
+
+Give = Callable[[BoundedExecutor, float, int], None]
+
+
+def submit(ex: BoundedExecutor, seconds: float, tasks: int) -> None:
+    for number in range(tasks):
+        ex.submit(spend, seconds, number)
+
+
+def map_ordered(ex: BoundedExecutor, seconds: float, tasks: int) -> None:
+    assert list(ex.map(spend, [seconds] * tasks, range(tasks))) == list(range(tasks))
+
+
+def map_unordered(ex: BoundedExecutor, seconds: float, tasks: int) -> None:
+    assert sorted(ex.map(spend, [seconds] * tasks, range(tasks), unordered=True)) == list(range(tasks))
+
+
+def asubmit(ex: BoundedExecutor, seconds: float, tasks: int) -> None:
+    async def give() -> None:
+        for number in range(tasks):
+            await ex.asubmit(spend, seconds, number)
+
+    asyncio.run(give())
+
+
+EACH = pytest.mark.parametrize("give", [submit, map_ordered, map_unordered, asubmit])
+
+
+def keep_busy(give: Give, workers: int, seconds: float, tasks: int, window: int | None) -> VirtualExecutor:
+    """Return the workers after so many tasks."""
+    with VirtualExecutor(workers) as engine, BoundedExecutor(engine, window=window) as ex:
+        give(ex, seconds, tasks)
+        ex.shutdown()
+        assert ex.stats().succeeded == tasks
+        assert ex.stats().above_bound == 0
+        assert engine.most <= (window or workers)
+    return engine
+
+
+def best_share(enough: float, tries: int, *run: Any) -> float:
+    """Return the largest share of their time that the workers were busy, or one that is enough.
+
+    It is counted from the first start to the last, so with the time in which they get their first tasks. What
+    else the machine does takes from it, and adds nothing; hence several tries.
+    """
+    shares = []
+    for _ in range(tries):
+        shares.append(keep_busy(*run).busy_share(run[1]))
+        if shares[-1] >= enough:
+            break
+    return max(shares)
+
+
+@EACH
+def test_a_hundred_workers_are_kept_busy(give: Give) -> None:
+    assert best_share(0.9, 5, give, 100, 0.2, 1000, None) >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [None, 1100])
+@EACH
+def test_a_thousand_workers_are_kept_busy(give: Give, window: int | None) -> None:
+    # Twenty seconds and more: each worker has 22 tasks of one second.
+    assert best_share(0.95, 3, give, 1000, 1.0, 22_000, window) >= 0.95
+
+
+def test_no_task_ends_before_its_time() -> None:
+    with VirtualExecutor(4, latency=0.02) as engine, BoundedExecutor(engine, window=8) as ex:
+        deque(ex.map(spend, [0.05] * 40), maxlen=0)
+    # Ten rounds, the last of which begins when nine have passed.
+    assert engine.span >= 9 * 0.05
+    assert 0 < engine.busy_share(4) <= 1.0
