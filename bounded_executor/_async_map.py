@@ -8,6 +8,7 @@ over; nothing is done under it but that.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import (
     AsyncGenerator,
@@ -18,10 +19,12 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from concurrent.futures import CancelledError
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
+from ._awaiting import retrieve
 from ._core import Core
 from ._delivery import Delivery
 from ._outcomes import Group
@@ -29,10 +32,28 @@ from ._parts import Pickled, Remote
 from ._phase import late_map
 from ._work import BoundedFuture, FutureSink, Work
 
-__all__ = ["AsyncMap", "AsyncSink", "Source"]
+__all__ = ["AsyncMap", "AsyncSink", "AwaitedFuture", "Source", "fit_for_asyncio"]
+
+T = TypeVar("T")
 
 # Inputs that are taken one after the other before the event loop gets its turn.
 INPUTS_IN_A_ROW = 16
+
+
+def fit_for_asyncio(error: BaseException) -> BaseException:
+    """Return an error that a coroutine may be given; before Python 3.12 it would wait for ever."""
+    if not isinstance(error, StopIteration):
+        return error
+    fit = RuntimeError("a task raised StopIteration")
+    fit.__cause__ = error
+    return fit
+
+
+class AwaitedFuture(BoundedFuture[T]):
+    """A future that a coroutine waits for."""
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        super().set_exception(None if exception is None else fit_for_asyncio(exception))
 
 
 class AsyncSink(FutureSink):
@@ -147,16 +168,23 @@ class AsyncMap:
         timeout: float | None,
     ) -> AsyncGenerator[Any, None]:
         """Yield the results."""
+        loop = asyncio.get_running_loop()
         deadline = None if timeout is None else monotonic() + timeout
         feeder = asyncio.ensure_future(self._feed(fn, sources, submit))
         feeder.add_done_callback(lambda _: self._queue.put_nowait(None))
+        # Not `wait_for`: before Python 3.12 it loses a cancellation that comes together with a result.
+        late: asyncio.Future[Any] = loop.create_future()
+        alarm = None if timeout is None else loop.call_later(timeout, self._queue.put_nowait, late)
         try:
             while not (feeder.done() and self._fetched == self.submitted):
-                result = await self._by(deadline, timeout, self._queue.get())
+                result = await self._queue.get()
                 if result is None:
                     continue
+                if result is not late and not result.done():
+                    left = None if deadline is None else max(0.0, deadline - monotonic())
+                    await asyncio.wait([result], timeout=left)
                 if not result.done():
-                    await self._by(deadline, timeout, _settled(result))
+                    raise _late(timeout, self._fetched, self.submitted - self._fetched)
                 self._outstanding.discard(result)
                 self._fetched += 1
                 self._lift(result)
@@ -164,9 +192,14 @@ class AsyncMap:
                 self._news.set()
                 if self._core.dispatcher.parking:
                     self._core.dispatcher.wake()
+                if result.cancelled():
+                    # Nobody has cancelled the task that this runs in.
+                    raise CancelledError("not started: it was cancelled, because the executor was shut down")
                 yield result.result()
             feeder.result()
         finally:
+            if alarm is not None:
+                alarm.cancel()
             await self._end(feeder)
 
     async def _feed(self, fn: Callable[..., Any], sources: list[Source], submit: Callable[..., Any]) -> None:
@@ -181,6 +214,9 @@ class AsyncMap:
                 args = [await source.next() for source in sources]
             except _End:
                 return
+            if self._closed:
+                # An input may have taken the cancellation for its own matter.
+                return
             result = await submit(fn, tuple(args), {})
             self.submitted += 1
             self._outstanding.add(result)
@@ -191,30 +227,33 @@ class AsyncMap:
             if self.submitted % INPUTS_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
-    async def _by(self, deadline: float | None, timeout: float | None, wanted: Any) -> Any:
-        if deadline is None:
-            return await wanted
-        try:
-            return await asyncio.wait_for(wanted, max(0.0, deadline - monotonic()))
-        except asyncio.TimeoutError:
-            raise late_map("amap", timeout, self._fetched, self.submitted - self._fetched) from None
-
     async def _end(self, feeder: asyncio.Future[None]) -> None:
-        feeder.cancel()
-        await asyncio.wait([feeder])
-        if not feeder.cancelled():
-            # It was raised, or something else was before.
-            feeder.exception()
+        # All that must be done comes before the wait: that may be cancelled, and then an input that takes
+        # its time is left to end alone.
+        feeder.add_done_callback(retrieve)
         for result in self._outstanding:
-            if not result.cancel() and not result.cancelled():
-                result.exception()
+            if not result.cancel():
+                retrieve(result)
+        self.close()
+        feeder.cancel()
+        if not feeder.done():
+            await asyncio.wait([feeder])
+
+    def close(self) -> None:
+        """Cancel what has not started, and hold nothing any more; for any thread to call."""
         with self._lock:
             self._closed = True
-        for result in list(self.weights):
+        for result, sink in self.weights.copy().items():
+            sink.future.cancel()
             self._lift(result)
         if self._core.dispatcher.parking:
             self._core.dispatcher.wake()
 
 
-async def _settled(result: asyncio.Future[Any]) -> None:
-    await asyncio.wait([result])
+def _late(timeout: float | None, yielded: int, outstanding: int) -> Exception:
+    error = late_map("amap", timeout, yielded, outstanding)
+    if sys.version_info >= (3, 11):
+        return error
+    # There are three of that name, and this is to be caught by each.
+    kinds = (type(error), asyncio.TimeoutError, TimeoutError)
+    return type("TimeoutError", kinds, {})(str(error))  # type: ignore[no-any-return]

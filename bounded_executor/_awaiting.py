@@ -11,7 +11,7 @@ from typing import Any
 
 from ._ledger import Ledger
 
-__all__ = ["finish", "in_thread", "slot"]
+__all__ = ["finish", "in_thread", "retrieve", "slot"]
 
 
 async def slot(ledger: Ledger, size: int, timeout: float | None) -> None:
@@ -19,10 +19,13 @@ async def slot(ledger: Ledger, size: int, timeout: float | None) -> None:
     loop = asyncio.get_running_loop()
     turn = asyncio.Event()
 
-    def wake() -> None:
-        # A loop that was closed has left a coroutine behind that nobody runs any more.
-        with contextlib.suppress(RuntimeError):
+    def wake() -> bool:
+        try:
             loop.call_soon_threadsafe(turn.set)
+        except RuntimeError:
+            # A loop that was closed has left a coroutine behind that nobody runs any more.
+            return False
+        return True
 
     waiter = ledger.line_up((size,), timeout, wake)
     kept = False
@@ -44,6 +47,8 @@ def in_thread(call: Callable[[], object]) -> asyncio.Future[Any]:
     """Run something that blocks in a thread of its own: the loop's may all be in use."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Any] = loop.create_future()
+    # Whoever waits for it may be cancelled before.
+    result.add_done_callback(retrieve)
 
     def tell(error: BaseException | None) -> None:
         if not result.done():
@@ -70,5 +75,9 @@ async def finish(future: asyncio.Future[Any]) -> None:
     while not future.done():
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([future])
+
+
+def retrieve(future: asyncio.Future[Any]) -> None:
+    """Have asyncio not complain of an error that nobody is going to look at."""
     if not future.cancelled():
-        future.result()
+        future.exception()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import _pickling
-from ._async_map import AsyncMap, AsyncSink, Source
+from ._async_map import AsyncMap, AsyncSink, AwaitedFuture, Source, fit_for_asyncio
 from ._awaiting import finish, in_thread, slot
 from ._core import Core
 from ._params import check_count, check_seconds
@@ -94,6 +95,8 @@ class Coroutines:
         Raises:
             RuntimeError: the executor is, or becomes, shut down; here or by the generator.
             BrokenProcessPool: the executor is, or becomes, broken; here or by the generator.
+            concurrent.futures.CancelledError: by the generator, where the executor cancelled what was not
+                started. It is not asyncio's: nobody has cancelled the task that iterates.
             TypeError: a parameter is of the wrong type.
             ValueError: a parameter is out of its range.
         """
@@ -105,7 +108,10 @@ class Coroutines:
         self._check_usable()
         run = AsyncMap(self._core, buffersize or self._core.bounds.queue_size, unordered=bool(unordered))
         submit = partial(self._asubmit, cancel_running=cancel_running, run=run)
-        return run.results(fn, sources, submit, timeout)
+        results = run.results(fn, sources, submit, timeout)
+        # A loop that is closed ends no generators. The note is taken wherever the collector runs.
+        weakref.finalize(results, self._core.backend.note, run.close).atexit = False
+        return results
 
     async def __aenter__(self: Self) -> Self:
         return self
@@ -126,12 +132,15 @@ class Coroutines:
             return
         core = self._core
         if isinstance(exc_val, asyncio.CancelledError) or _pickling.is_interrupt(exc_val):
-            await finish(in_thread(core.abort))
+            aborted = in_thread(core.abort)
+            await finish(aborted)
+            aborted.result()
             return
         ended = in_thread(partial(core.shutdown, True, run_maps=exc_type is None))
         try:
             await asyncio.shield(ended)
         except asyncio.CancelledError:
+            # An error that comes now says less than that somebody wants this task to end.
             await finish(in_thread(core.abort))
             await finish(ended)
             raise
@@ -147,12 +156,12 @@ class Coroutines:
         self._check_usable()
         core = self._core
         loop = asyncio.get_running_loop()
-        future: BoundedFuture[T] = BoundedFuture()
+        future: BoundedFuture[T] = AwaitedFuture()
         try:
             function, body = core.backend.codec.call(fn, args, kwargs)
         except Exception as error:
             failed: asyncio.Future[T] = loop.create_future()
-            failed.set_exception(error)
+            failed.set_exception(fit_for_asyncio(error))
             return failed
         if not core.started:
             # Launching a process takes longer than an event loop should stand still.

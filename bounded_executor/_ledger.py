@@ -159,7 +159,8 @@ class Ledger:
         Args:
             sizes: as with :meth:`acquire`.
             timeout: as with :meth:`acquire`.
-            wake: called under the lock when it is time to look; must neither block nor raise.
+            wake: called under the lock when it is time to look; must neither block nor raise. It returns
+                False where nobody is going to look any more; then the place and its slots are given up.
             after_close: as with :meth:`acquire`.
         """
         waiter = Waiter(sizes, timeout, wake, after_close)
@@ -205,9 +206,8 @@ class Ledger:
     def step_out(self, waiter: Waiter, *, keep: bool) -> None:
         """Leave the line, with the slots that were granted or without."""
         with self._lock:
-            if waiter.granted and not keep:
-                self._held -= waiter.granted
-                self._weight -= sum(waiter.sizes[: waiter.granted])
+            if not keep:
+                self._take_from(waiter)
             self._wait_seconds += monotonic() - waiter.began
             if self._waiters and self._waiters[0] is waiter:
                 self._pop_head()
@@ -350,12 +350,18 @@ class Ledger:
             waiter = self._waiters[0]
             waiter.granted = self._grant(waiter.sizes)
             self._pop_head()
-            waiter.wake()
+            if waiter.wake() is False:
+                self._take_from(waiter)
         if not self._waiters or not self._fits(self._waiters[0].sizes[0]):
             self._lagging_since = None
         elif self._lagging_since is None:
             self._lagging_since = monotonic()
             self._waiters[0].wake()
+
+    def _take_from(self, waiter: Waiter) -> None:
+        self._held -= waiter.granted
+        self._weight -= sum(waiter.sizes[: waiter.granted])
+        waiter.granted = 0
 
     def _pop_head(self) -> None:
         self._waiters.popleft()
