@@ -250,10 +250,10 @@ def test_an_amap_whose_executor_ends_says_so(tmp_path: Path, way: str) -> None:
             if way == "kill":
                 executor.kill_workers()
             elif way == "break":
-                executor._core.workers.note(lambda: executor._core.workers._break("broken by the test"))
+                executor._core.backend.note(lambda: executor._core.backend._break("broken by the test"))
             else:
                 executor.shutdown(wait=False)
-                executor._core.workers.kill(9)
+                executor._core.backend.kill(9)
             with pytest.raises(concurrent.futures.BrokenExecutor):
                 await consumer
         assert executor.stats().unfinished == 0
