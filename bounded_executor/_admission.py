@@ -12,8 +12,11 @@ import sys
 from types import FrameType
 
 from ._delivery import delivering, must_run_no_callbacks
+from ._saying import Log
 
-__all__ = ["must_not_block"]
+__all__ = ["TellOnce", "must_not_block"]
+
+_log = Log()
 
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
@@ -43,3 +46,28 @@ def must_not_block(frame: FrameType | None) -> str | None:
     if code.co_name == "run_in_executor" or "run_in_executor" in code.co_names:
         return "run_in_executor"
     return None
+
+
+class TellOnce:
+    """Says in the log, at the first time, that a caller was admitted above the bound."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, reason: str, queue_size: int) -> None:
+        """Say it.
+
+        Args:
+            reason: what :func:`must_not_block` has returned.
+            queue_size: the bound.
+        """
+        if self._told:
+            return
+        self._told = True
+        _log.warning(
+            "a task was submitted by %s while all of queue_size=%d tasks were unfinished, and "
+            "admitted above the bound, since waiting there could block for ever. Submit from a "
+            "thread of its own, or use submit_nowait, which raises QueueFull, to stay within it.",
+            reason,
+            queue_size,
+        )

@@ -22,7 +22,7 @@ from types import FrameType, TracebackType
 from typing import Any, ParamSpec, TypeVar
 
 from . import _pickling
-from ._admission import must_not_block
+from ._admission import TellOnce, must_not_block
 from ._core import Core
 from ._coroutines import Coroutines
 from ._engine import Engine, engine_of
@@ -30,15 +30,12 @@ from ._inner import Inner
 from ._map import MapRun
 from ._map_iterator import MapIterator, length_of
 from ._params import Bounds, check_bool, check_count, check_seconds
-from ._saying import Log
 from ._sigterm import Drain
 from ._work import BoundedFuture, FutureSink, Work
 from .events import TaskEvent
 from .stats import ExecutorStats
 
 __all__ = ["BoundedExecutor"]
-
-_log = Log()
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,12 +119,8 @@ class BoundedExecutor(Coroutines, Executor):
         Args:
             client: a ``dask.distributed.Client``, which stays the caller's, or the address of a scheduler;
                 that connection is closed at the end, after results that somebody holds have been fetched.
-            queue_size: as with :class:`BoundedExecutor`, where each thread of the cluster's workers is one
-                worker.
-            queue_bytes: as there. Results that stay with their workers weigh nothing.
-            window: as there.
-            submit_timeout: as there.
-            on_event: as there.
+            queue_size, queue_bytes, window, submit_timeout, on_event: as with :class:`BoundedExecutor`. Each
+                thread of the cluster's workers is one worker, and results that stay there weigh nothing.
             retries: int >= 0, times that Dask runs a task once more that has raised. With it, no tasks travel
                 together.
             batches: short tasks travel together. To be False where tasks wait for each other.
@@ -181,7 +174,7 @@ class BoundedExecutor(Coroutines, Executor):
     def _adopt(self, core: Core) -> None:
         """Begin as the executor whose parts these are."""
         self._pid = os.getpid()
-        self._told = False
+        self._tell = TellOnce()
         self._core = core
         self._finalizer = weakref.finalize(self, core.abandon)
         # The end of the interpreter is _at_exit's, which does more.
@@ -387,19 +380,8 @@ class BoundedExecutor(Coroutines, Executor):
             )
         dispatcher.submit(work)
         if reason is not None:
-            self._tell(reason)
+            self._tell(reason, core.bounds.queue_size)
         return future
-
-    def _tell(self, reason: str) -> None:
-        if not self._told:
-            self._told = True
-            _log.warning(
-                "a task was submitted by %s while all of queue_size=%d tasks were unfinished, and "
-                "admitted above the bound, since waiting there could block for ever. Submit from a "
-                "thread of its own, or use submit_nowait, which raises QueueFull, to stay within it.",
-                reason,
-                self._core.bounds.queue_size,
-            )
 
     def _check_usable(self) -> None:
         self._check_process()
