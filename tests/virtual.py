@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
-from time import monotonic, perf_counter, thread_time
+from time import monotonic, perf_counter
 from types import FunctionType
 from typing import Any
 
@@ -162,19 +162,19 @@ class VirtualExecutor(_Clocked):
     Attributes:
         most: calls that it had at once, at most.
         bytes_in: size of all that was handed over, where it is bytes.
-        cpu_seconds: processor time of the thread that does the workers' part, once it has ended.
+
+    What it does takes processor time of the thread ``virtual-workers``.
     """
 
     def __init__(self, workers: int, *, latency: float = 0.0) -> None:
         super().__init__(workers)
         self.most = 0
         self.bytes_in = 0
-        self.cpu_seconds = 0.0
         self._way = latency / 2
         self._unfinished = 0
         self._workers = 0
         self._idle: deque[float] = deque()  # since when each has been
-        self._arrived: deque[_Call] = deque()
+        self._arrived: deque[tuple[_Call, float]] = deque()  # and when
         self._starts: list[float] = []
         self._ends: list[float] = []
         self._turn = threading.Condition()
@@ -209,15 +209,20 @@ class VirtualExecutor(_Clocked):
         if wait:
             self._thread.join()
 
-    def busy_share(self, workers: int) -> float:
+    def busy_share(self, workers: int, *, skip: int = 0) -> float:
         """Return how much of their time so many workers were busy, from the first start to the last.
 
-        So the time in which the first calls come one by one counts as well. What comes after the last start
-        does not: there is nothing left to be busy with.
+        What comes after the last start does not count: there is nothing left to be busy with.
+
+        Args:
+            workers: how many there were.
+            skip: it begins after so many starts. With 0, the time in which the first tasks come one by one
+                counts as well.
         """
-        last = max(self._starts)
-        busy = sum(min(end, last) - start for start, end in zip(self._starts, self._ends, strict=True))
-        return busy / (workers * self.span)
+        first, last = sorted(self._starts)[skip], max(self._starts)
+        spans = zip(self._starts, self._ends, strict=True)
+        busy = sum(max(0.0, min(end, last) - max(start, first)) for start, end in spans)
+        return busy / (workers * (last - first))
 
     @property
     def span(self) -> float:
@@ -237,7 +242,6 @@ class VirtualExecutor(_Clocked):
         while (found := self._next()) is not None:
             when, action = found
             action(when)
-        self.cpu_seconds = thread_time()
 
     def _next(self) -> tuple[float, Callable[[float], None]] | None:
         with self._turn:
@@ -260,16 +264,16 @@ class VirtualExecutor(_Clocked):
         self._give()
 
     def _arrive(self, call: _Call, when: float) -> None:
-        self._arrived.append(call)
-        self._give(when)
+        self._arrived.append((call, when))
+        self._give()
 
     def _free(self, when: float) -> None:
         self._idle.append(when)
         self._fit(when)
 
-    def _give(self, when: float = 0.0) -> None:
+    def _give(self) -> None:
         while self._arrived and self._idle:
-            call = self._arrived.popleft()
+            call, when = self._arrived.popleft()
             if call.future.set_running_or_notify_cancel():
                 self._begin(call, max(when, self._idle.popleft()))
             else:
