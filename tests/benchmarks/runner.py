@@ -9,6 +9,7 @@ from typing import Any
 
 import kinds_cost
 import kinds_footprint
+import kinds_scale
 import kinds_speed
 from adapter import Answer, Contender
 from contenders import CONTENDERS
@@ -26,6 +27,8 @@ KINDS: dict[str, Callable[[Contender, dict[str, Any], Answer], None]] = {
         kinds_footprint.fresh,
         kinds_footprint.again,
         kinds_footprint.growth,
+        kinds_scale.messages,
+        kinds_scale.busy,
     )
 }
 
