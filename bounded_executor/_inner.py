@@ -28,6 +28,8 @@ __all__ = ["Inner"]
 
 _log = Log()
 
+# One message in so many is more than there are workers.
+SPARE = 20
 # Messages that may be on their way to each worker, or back; the shortest ones come one by one so fast.
 MESSAGES_PER_WORKER = 64
 # While work waits for workers, how often it is looked whether there are more of them: nobody says so.
@@ -193,7 +195,8 @@ class Inner(Backend):
         if self._window is not None:
             left = self._window - self._tasks
             return left, None, left <= 0
-        if len(held) < self._capacity:
+        # Of many workers some are always between two tasks, and find their next ones there.
+        if len(held) < self._capacity + self._capacity // SPARE:
             return None, None, False
         # What waits there is to last until an outcome of what runs has come and the next has gone.
         ahead = self._engine.ahead_seconds

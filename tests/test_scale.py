@@ -80,7 +80,7 @@ def test_a_hundred_workers_are_kept_busy(give: Give) -> None:
 @EACH
 def test_a_thousand_workers_are_kept_busy(give: Give, window: int | None) -> None:
     # Coroutines cost the most, and with the default window nothing waits with the workers meanwhile.
-    enough = 0.85 if give is asubmit and window is None else 0.95
+    enough = 0.95
     # Twenty seconds and more: each worker has 22 tasks of one second.
     assert best_share(enough, 3, give, 1000, 1.0, 22_000, window) >= enough
 
