@@ -55,8 +55,8 @@ class BoundedExecutor(Coroutines, Executor):
         queue_bytes: int >= 1, bytes that the pickled calls of unfinished tasks and the results that maps hold
             unfetched may weigh together; default 64 MiB. None: no limit. Calls that go to threads weigh
             nothing.
-        window: int >= 1, tasks that the executor below holds at once. None: as many as it has workers and one
-            in twenty more, read again as it grows and shrinks, and the next ones where tasks are short; all of
+        window: int >= 1, tasks that the executor below holds at once. None: as many as its workers and one in
+            twenty more, read again as it grows and shrinks, and the next ones where tasks are short; all of
             ``queue_size`` where it does not tell how many workers it has.
         submit_timeout: seconds ``submit`` waits for a slot before it raises ``SubmitTimeout``.
             None: no limit.
