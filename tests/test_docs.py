@@ -47,6 +47,13 @@ def test_the_crawl(options: tuple[str, ...]) -> None:
     assert "300" in out
 
 
+def test_the_crawl_on_a_cluster() -> None:
+    pytest.importorskip("distributed")
+    out = crawl("--cluster", "local", "--pages", "300", "--workers", "4", "--queue-size", "24")
+    assert "300 of 300" in out
+    assert "the scheduler's memory" in out
+
+
 def file_name(body: str) -> str | None:
     """The name of the file that a block is to be saved as, where its first line says so."""
     found = re.match(r"# (\w+\.py)\n", body)

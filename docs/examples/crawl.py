@@ -6,13 +6,18 @@ page came back exactly once and right:
 
     python crawl.py --pages 200000
 
+On a Dask cluster that is there, or on one that is started for the run, one line differs (in ``bounded``):
+
+    python crawl.py --cluster tcp://HOST:PORT
+    python crawl.py --cluster local
+
 The part to copy is small: ``consumer``, ``page_urls`` and ``submit_all`` (or ``map_all``). The rest is
 the server and the measuring. ``--compare unbounded`` crawls the same pages a second time with the
 standard library's ``ProcessPoolExecutor``, whose queue has no bound, and prints both results.
 
 Memory and processes are read from /proc, so those figures are missing where there is none. The exit
-status is 1 when a page is missing, doubled or wrong, when the parent's memory grew, or when a process
-was left behind.
+status is 1 when a page is missing, doubled or wrong, when the parent's memory grew, or that of the
+scheduler that was started, or when a process was left behind.
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ import dataclasses
 import http.client
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +44,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 MB = 2**20
-MAX_GROWTH = 5 * MB  # of the parent, between 5 % of the run and its end
+MAX_GROWTH = 5 * MB  # of the parent, and of the scheduler, between 5 % of the run and its end
 MARK = "BOUNDED_EXECUTOR_CRAWL"  # environment variable by which processes of a run are recognised
 
 # --------------------------------------------------------------------------------------------------
@@ -86,7 +94,7 @@ class PageServer(asyncio.Protocol):
         self.transport.close()
 
 
-async def serve() -> None:
+async def serve(host: str) -> None:
     """Serve until standard input ends or the parent is gone; print the port first."""
     loop = asyncio.get_running_loop()
     end = asyncio.Event()
@@ -96,7 +104,7 @@ async def serve() -> None:
         loop.call_soon_threadsafe(end.set)
 
     parent = os.getppid()
-    server = await loop.create_server(PageServer, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(PageServer, host, 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     threading.Thread(target=wait_for_end_of_input, daemon=True).start()
     # A forked worker may hold the other end of standard input open, so the parent is looked at too.
@@ -107,19 +115,98 @@ async def serve() -> None:
 
 
 @contextlib.contextmanager
-def web_server() -> Iterator[tuple[str, int]]:
+def web_server(host: str = "127.0.0.1") -> Iterator[tuple[str, int]]:
     """Run the server in a process of its own; gives its address and its process id."""
-    command = [sys.executable, os.path.abspath(__file__), "--serve"]
+    command = [sys.executable, os.path.abspath(__file__), "--serve", host]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}", process.pid
+            yield f"http://{host}:{int(process.stdout.readline())}", process.pid
         finally:
             process.stdin.close()
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+# --------------------------------------------------------------------------------------------------
+# The cluster, for --cluster.
+# --------------------------------------------------------------------------------------------------
+
+
+def own_address(scheduler: str) -> str:
+    """The address of this machine at which the machines of a cluster reach it."""
+    parts = urlsplit(scheduler)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((parts.hostname, parts.port))  # nothing is sent
+        host: str = probe.getsockname()[0]
+        return host
+
+
+def start_dask(folder: str, *options: str) -> subprocess.Popen[bytes]:
+    """Start a scheduler, or workers, in a session of its own: Ctrl-C is for the crawl."""
+    command = [sys.executable, "-m", "dask", *options, "--host", "127.0.0.1", "--no-dashboard"]
+    with open(os.path.join(folder, f"{options[0]}.log"), "wb") as log:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, start_new_session=True
+        )
+
+
+def scheduler_address(file: str, scheduler: subprocess.Popen[bytes]) -> str:
+    """Wait until the scheduler has written its address into a file."""
+    deadline = time.monotonic() + 60
+    while scheduler.poll() is None and time.monotonic() < deadline:
+        # The file is there a moment before what is in it.
+        with contextlib.suppress(OSError, ValueError), open(file, "rb") as opened:
+            return str(json.load(opened)["address"])
+        time.sleep(0.05)
+    raise RuntimeError("the Dask scheduler did not start")
+
+
+@contextlib.contextmanager
+def local_cluster(threads: int) -> Iterator[str]:
+    """Run a Dask cluster on this machine; gives the scheduler's address."""
+    # As many processes as there is use for, all with the same number of threads.
+    processes = next(n for n in range(min(threads, os.cpu_count() or 1), 0, -1) if threads % n == 0)
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "scheduler.json")
+        # The scheduler, and the workers without it, end by themselves if this process is killed.
+        started = [
+            start_dask(folder, "scheduler", "--port=0", f"--scheduler-file={file}", "--idle-timeout=60s")
+        ]
+        try:
+            address = scheduler_address(file, started[0])
+            options = [f"--nworkers={processes}", f"--nthreads={threads // processes}", "--death-timeout=30"]
+            started.append(start_dask(folder, "worker", address, f"--local-directory={folder}", *options))
+            yield address
+        finally:
+            for process in reversed(started):
+                process.terminate()
+                try:
+                    process.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+
+@contextlib.contextmanager
+def cluster(args: argparse.Namespace) -> Iterator[Callable[[], int | None]]:
+    """Have the cluster that was asked for ready; gives what reads the memory of its scheduler."""
+    if not args.cluster:
+        yield lambda: None
+        return
+    # At each end of a connection Dask keeps the last 1,000 messages for debugging, each below 1 MB.
+    os.environ.setdefault("DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH", "20")
+    from distributed import Client
+
+    connect: Any = Client  # it has no types
+    with contextlib.ExitStack() as stack:
+        if args.cluster == "local":
+            args.cluster = stack.enter_context(local_cluster(args.workers))
+        client = stack.enter_context(connect(args.cluster, set_as_default=False))
+        client.wait_for_workers(1, timeout=60)
+        yield lambda: client.run_on_scheduler(resident_bytes)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -204,8 +291,9 @@ def map_all(executor: Any, urls: Iterator[str], run: Run) -> None:
 class Run:
     """Counts and checks what comes back; keeps one byte for each page, and no page."""
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, pages: int, scheduler_bytes: Callable[[], int | None]) -> None:
         self.pages = pages
+        self.scheduler_bytes = scheduler_bytes
         self.produced = 0
         self.done = 0
         self.wrong = 0
@@ -215,6 +303,8 @@ class Run:
         self.parent_at_start = resident_bytes()
         self.parent_at_5_percent: int | None = None
         self.parent_at_end: int | None = None
+        self.scheduler_at_5_percent: int | None = None
+        self.scheduler_at_end: int | None = None
         # A future that is done already calls back in the thread that submits.
         self._lock = threading.Lock()
 
@@ -237,8 +327,10 @@ class Run:
         self.done += 1
         if self.done == max(1, self.pages // 20):
             self.parent_at_5_percent = resident_bytes()
+            self.scheduler_at_5_percent = self.scheduler_bytes()
         if self.done == self.pages:
             self.parent_at_end = resident_bytes()
+            self.scheduler_at_end = self.scheduler_bytes()
 
 
 # --------------------------------------------------------------------------------------------------
@@ -364,7 +456,7 @@ class Monitor:
         """Unfinished tasks now, and children replaced so far (``None``: this executor does not say)."""
         if hasattr(self.executor, "stats"):
             stats = self.executor.stats()
-            return stats.unfinished, stats.children_replaced
+            return stats.unfinished, stats.children_replaced if stats.children_started else None
         return self.run.produced - self.run.done, None
 
     def _loop(self) -> None:
@@ -416,6 +508,9 @@ class Summary:
     parent_at_end: int | None
     parent_peak: int | None
     tree_peak: int | None
+    scheduler_at_5_percent: int | None
+    scheduler_at_end: int | None
+    scheduler_is_own: bool
     left_behind: list[str]
 
     @property
@@ -423,6 +518,12 @@ class Summary:
         if self.parent_at_end is None or self.parent_at_5_percent is None:
             return None
         return self.parent_at_end - self.parent_at_5_percent
+
+    @property
+    def scheduler_growth(self) -> int | None:
+        if self.scheduler_at_end is None or self.scheduler_at_5_percent is None:
+            return None
+        return self.scheduler_at_end - self.scheduler_at_5_percent
 
     @property
     def bad(self) -> str:
@@ -439,6 +540,10 @@ class Summary:
             found.append(f"first error: {self.first_error}")
         if self.growth is not None and self.growth > MAX_GROWTH:
             found.append(f"the parent grew by {megabytes(self.growth)}, more than {megabytes(MAX_GROWTH)}")
+        # Others may give work to one that was there before.
+        more = self.scheduler_growth if self.scheduler_is_own else None
+        if more is not None and more > MAX_GROWTH:
+            found.append(f"the scheduler grew by {megabytes(more)}, more than {megabytes(MAX_GROWTH)}")
         found += [f"left behind: process {line}" for line in self.left_behind]
         return found
 
@@ -468,14 +573,21 @@ def print_summaries(summaries: list[Summary]) -> None:
         ("all processes at their peak, server aside", lambda s: megabytes(s.tree_peak)),
         ("processes left behind", lambda s: f"{len(s.left_behind)}"),
     ]
+    if any(summary.scheduler_at_end for summary in summaries):
+        rows[-1:-1] = [
+            ("the scheduler's memory at 5 % of the run", lambda s: megabytes(s.scheduler_at_5_percent)),
+            ("... at the end", lambda s: megabytes(s.scheduler_at_end)),
+        ]
     for label, value in rows:
         print(f"{label:<42}", *(f"{value(summary):>28}" for summary in summaries))
 
 
-def bounded_pool(args: argparse.Namespace) -> Any:
+def bounded(args: argparse.Namespace) -> Any:
     # Imported here so that the run it is compared with does not carry the package in its memory.
-    from bounded_executor import BoundedProcessPoolExecutor
+    from bounded_executor import BoundedExecutor, BoundedProcessPoolExecutor
 
+    if args.cluster:
+        return BoundedExecutor.for_dask(args.cluster, queue_size=args.queue_size)
     return BoundedProcessPoolExecutor(
         max_workers=args.workers,
         max_tasks_per_child=args.max_tasks_per_child,
@@ -487,14 +599,17 @@ def bounded_pool(args: argparse.Namespace) -> Any:
 def crawl(args: argparse.Namespace, kind: str) -> Summary:
     """Crawl all pages with one kind of executor."""
     mark = os.environ[MARK] = f"{os.getpid()}-{time.time_ns()}"
-    with web_server() as (base, server):
-        run = Run(args.pages)
-        executor = bounded_pool(args) if kind == "bounded" else ProcessPoolExecutor(args.workers)
-        monitor = Monitor(run, executor, kind, server)
-        with monitor, executor:
-            feed = map_all if kind == "bounded" and args.use == "map" else submit_all
-            feed(executor, page_urls(base, run), run)
-        seconds = time.monotonic() - monitor.started
+    with contextlib.ExitStack() as stack:
+        remote = bool(args.cluster) and args.cluster != "local"
+        base, server = stack.enter_context(web_server(own_address(args.cluster) if remote else "127.0.0.1"))
+        with cluster(args) as scheduler_bytes:
+            run = Run(args.pages, scheduler_bytes)
+            executor = bounded(args) if kind == "bounded" else ProcessPoolExecutor(args.workers)
+            monitor = Monitor(run, executor, kind, server)
+            with monitor, executor:
+                feed = map_all if kind == "bounded" and args.use == "map" else submit_all
+                feed(executor, page_urls(base, run), run)
+            seconds = time.monotonic() - monitor.started
         _, replaced = monitor.levels()
         return Summary(
             executor=type(executor).__name__,
@@ -513,6 +628,9 @@ def crawl(args: argparse.Namespace, kind: str) -> Summary:
             parent_at_end=run.parent_at_end,
             parent_peak=peak_resident_bytes(),
             tree_peak=monitor.tree_peak,
+            scheduler_at_5_percent=run.scheduler_at_5_percent,
+            scheduler_at_end=run.scheduler_at_end,
+            scheduler_is_own=not remote,
             left_behind=left_behind(server, mark),
         )
 
@@ -540,25 +658,37 @@ def arguments() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         description="Crawl a local web site in bounded memory.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--pages", type=positive, default=2000, help="pages to crawl")
-    add("--workers", type=positive, default=20, help="worker processes")
-    add("--queue-size", type=positive, default=120, help="most tasks unfinished at a time")
-    add("--max-tasks-per-child", type=positive, default=2, help="tasks until a process is replaced")
-    add("--use", choices=["submit", "map"], default="submit", help="what feeds the executor")
+    add("--pages", type=positive, default=2000, help="pages to crawl (default: %(default)s)")
+    add("--workers", type=positive, help="worker processes; on a local cluster, threads (default: 20)")
+    add("--queue-size", type=positive, default=120, help="most unfinished tasks (default: %(default)s)")
+    add("--max-tasks-per-child", type=positive, help="tasks until a process is replaced (default: 2)")
+    add("--use", choices=["submit", "map"], default="submit", help="what feeds it (default: %(default)s)")
     add("--compare", choices=["unbounded"], help="crawl again with ProcessPoolExecutor.submit")
-    add("--serve", action="store_true", help=argparse.SUPPRESS)
+    add("--cluster", metavar="ADDRESS", help="crawl on this Dask cluster, or on one that is started: local")
+    add("--serve", metavar="HOST", help=argparse.SUPPRESS)
     add("--only", choices=["bounded", "unbounded"], help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.cluster and args.max_tasks_per_child:
+        parser.error("--max-tasks-per-child: a cluster's workers are replaced by dask worker --lifetime")
+    if args.cluster and args.compare:
+        parser.error("--compare: it would compare a cluster with processes of this machine")
+    if args.cluster and args.cluster != "local":
+        if args.workers:
+            parser.error("--workers: a cluster that is there has the workers that it has")
+        if not re.fullmatch(r"\w+://[^/:]+:\d+", args.cluster):
+            parser.error(f"--cluster: must be local, or like tcp://HOST:PORT, not {args.cluster}")
+    args.workers = args.workers or 20
+    args.max_tasks_per_child = args.max_tasks_per_child or 2
+    return args
 
 
 def main() -> int:
     args = arguments()
     if args.serve:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the crawl; the server ends after it
-        asyncio.run(serve())
+        asyncio.run(serve(args.serve))
     if args.only:
         print(json.dumps(dataclasses.asdict(crawl(args, args.only))))
         return 0
