@@ -11,6 +11,11 @@ def give(value: object) -> object:
     return value
 
 
+def nothing(number: int) -> int:
+    """Return 0, whatever the input."""
+    return 0
+
+
 def size(data: bytes) -> int:
     """Return the length of the input."""
     return len(data)
@@ -22,9 +27,21 @@ def sleep_1_ms(number: int) -> int:
     return number
 
 
+def sleep_5_ms(number: int) -> int:
+    """Sleep for 5 ms."""
+    time.sleep(0.005)
+    return number
+
+
 def sleep_10_ms(number: int) -> int:
     """Sleep for 10 ms, as a task does that waits for a disk or a network."""
     time.sleep(0.01)
+    return number
+
+
+def sleep_20_ms(number: int) -> int:
+    """Sleep for 20 ms."""
+    time.sleep(0.02)
     return number
 
 
