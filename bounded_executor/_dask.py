@@ -18,6 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 from weakref import WeakSet
 
+import dask
 from distributed import Client, KilledWorker
 from distributed import TimeoutError as DaskTimeoutError
 
@@ -41,6 +42,9 @@ BATCH_SECONDS = 0.05
 AHEAD_SECONDS = 0.1
 # Messages whose outcomes are fetched together.
 AT_ONCE = 64
+# Messages that a connection keeps after they were sent, for Dask's developers. Each may be of 1 MB, and its
+# default of 1,000 far more than the queue may weigh.
+KEPT = 10
 CLOSING_SECONDS = 10.0
 
 
@@ -56,7 +60,8 @@ def connect(client: Client | str) -> tuple[Client, bool]:
         OSError: there is no scheduler at the address.
     """
     if isinstance(client, str):
-        made: Client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]
+        with dask.config.set({"distributed.admin.low-level-log-length": KEPT}):
+            made: Client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]
         return made, True
     if not isinstance(client, Client):
         raise TypeError(
