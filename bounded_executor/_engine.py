@@ -17,7 +17,10 @@ from ._outcomes import Group
 from ._parts import Parts, Pickled
 from ._work import Work
 
-__all__ = ["Ended", "Engine", "WorkerLost", "engine_of", "outcomes_of", "wire_form"]
+__all__ = ["MESSAGES_PER_WORKER", "Ended", "Engine", "WorkerLost", "engine_of", "outcomes_of", "wire_form"]
+
+# As many of the shortest tasks, one in each, as keep a worker busy while others are on their way.
+MESSAGES_PER_WORKER = 64
 
 # How an item ended, or several together: whether it is a result, its pickle, and its seconds.
 Outcome = tuple[bool, Pickled | Group, float | None]
@@ -37,6 +40,7 @@ class Engine(Protocol):
         capacity: how many tasks it runs at once, as far as it knows now.
         counts_workers: it does know.
         batch_seconds: how long short tasks that travel together should take; None: each travels alone.
+        messages_per_worker: that may be there for each worker, on their way there and back included.
         ahead_seconds: tasks that take less may wait behind those that run, for so long at most.
     """
 
@@ -44,6 +48,7 @@ class Engine(Protocol):
     capacity: int
     counts_workers: bool
     batch_seconds: float | None
+    messages_per_worker: int
     ahead_seconds: float
 
     def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
@@ -99,6 +104,7 @@ class ExecutorEngine:
     """Hands messages to an executor, each as one call."""
 
     batch_seconds: float | None = None
+    messages_per_worker = MESSAGES_PER_WORKER
     # A call that waits there costs nothing and saves a worker the wait for this process.
     ahead_seconds = 0.02
 

@@ -30,8 +30,6 @@ _log = Log()
 
 # One message in so many is more than there are workers.
 SPARE = 20
-# Messages that may be on their way to each worker, or back; the shortest ones come one by one so fast.
-MESSAGES_PER_WORKER = 64
 # While work waits for workers, how often it is looked whether there are more of them: nobody says so.
 LOOK_SECONDS = 1.0
 
@@ -200,8 +198,8 @@ class Inner(Backend):
             return None, None, False
         # What waits there is to last until an outcome of what runs has come and the next has gone.
         ahead = self._engine.ahead_seconds
-        enough = self._expected >= ahead * self._capacity or len(held) >= MESSAGES_PER_WORKER * self._capacity
-        return None, ahead, enough
+        most = self._engine.messages_per_worker * self._capacity
+        return None, ahead, self._expected >= ahead * self._capacity or len(held) >= most
 
     def _hand_on(self, work: Work) -> None:
         held = self._held
