@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from ._executor import BoundedExecutor
     from ._pool import BoundedProcessPoolExecutor
     from ._work import BoundedFuture
@@ -28,6 +29,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # Our own processes import modules of this package too, and are to start without the executor:
     # it would cost each of them time and memory.
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("loky-bounded-executor")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from . import _executor, _pool, _work, errors, events, stats

@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from queue import Empty, SimpleQueue
 from typing import Any
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import dask
@@ -59,10 +60,13 @@ def connect(client: Client | str) -> tuple[Client, bool]:
 
     Raises:
         TypeError: it is neither.
-        ValueError: the client is closed, or is one for coroutines.
+        ValueError: the client is closed, or is one for coroutines; or the address has no port.
         OSError: there is no scheduler at the address.
     """
     if isinstance(client, str):
+        # Dask finds a missing port so late that its half-made client waits a minute at its end.
+        if "://" not in client or client.startswith(("tcp://", "tls://")):
+            _check_port(client)
         with dask.config.set({"distributed.admin.low-level-log-length": KEPT}):
             made: Client = Client(client, set_as_default=False)  # type: ignore[no-untyped-call]
         return made, True
@@ -78,6 +82,18 @@ def connect(client: Client | str) -> tuple[Client, bool]:
     if client.status != "running":
         raise ValueError(f"client must be connected, got {client!r} with status {client.status!r}")
     return client, False
+
+
+def _check_port(address: str) -> None:
+    try:
+        port = urlsplit(address if "://" in address else f"tcp://{address}").port
+    except ValueError:
+        port = None
+    if port is None:
+        raise ValueError(
+            "client must be a dask.distributed.Client or an address with a port, such as tcp://HOST:8786, "
+            f"got {address!r}"
+        )
 
 
 class DaskEngine:
@@ -110,8 +126,8 @@ class DaskEngine:
         self._changed: Callable[[], None]
         self._collector: threading.Thread | None = None
         self._looking = False
-        # No waiting for workers that are still to come.
-        self.capacity = max(1, sum(client.nthreads().values()))
+        self._told = False
+        self._take_count(client.nthreads())
 
     def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
         self._report = report
@@ -143,6 +159,14 @@ class DaskEngine:
             future.release()
 
     def look(self) -> None:
+        if self._deserted and self._futures and not self._told:
+            _log.warning(
+                "the Dask cluster has no workers: %d messages wait for one. A worker that cannot import "
+                "bounded_executor ends by itself when it is given one: loky-bounded-executor must be "
+                "installed where workers run.",
+                len(self._futures),
+            )
+        self._told = self._deserted and (self._told or bool(self._futures))
         if not self._looking:
             self._looking = True
             # Not by a thread of ours: where the scheduler is gone this takes long.
@@ -161,17 +185,21 @@ class DaskEngine:
 
     async def _count_again(self) -> None:
         """Read how many workers there are, on the event loop of the client, where its methods are awaited."""
+        before = self.capacity
         try:
-            capacity = max(1, sum((await self._client.nthreads()).values()))
+            self._take_count(await self._client.nthreads())
         except Exception as error:
             # If the cluster is gone, what was given to it says so.
             _log.debug("the number of workers could not be read: %r", error)
-        else:
-            if capacity != self.capacity:
-                self.capacity = capacity
-                self._changed()
         finally:
             self._looking = False
+        if self.capacity != before:
+            self._changed()
+
+    def _take_count(self, threads: Mapping[str, int]) -> None:
+        self._deserted = not threads
+        # One at least: what comes before the workers waits for them over there.
+        self.capacity = max(1, sum(threads.values()))
 
     # Below: on the thread that collects.
 
@@ -224,6 +252,11 @@ class DaskEngine:
             error = future.exception()
         if isinstance(error, _remote.TaskFailed):
             return [(False, error.body, None)]
+        if isinstance(error, RuntimeError) and "deserialization of the task graph" in str(error):
+            return BrokenProcessPool(
+                "the Dask scheduler cannot read what it is given. loky-bounded-executor must be installed "
+                f"there too, in this version: {error}"
+            )
         if isinstance(error, KilledWorker):
             lost = WorkerLost(f"each worker ended that it was given to ({error})")
             lost.__cause__ = error

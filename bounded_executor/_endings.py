@@ -34,6 +34,8 @@ MAX_SUPERVISORS = 3
 # is left to chance, so that tasks that were killed together do not come back together.
 REST_SECONDS = 0.1
 LONGEST_REST_SECONDS = 10.0
+# What stands before a stack.
+AT = " It was at:\n"
 
 
 class Endings:
@@ -232,7 +234,7 @@ class Endings:
     def _time_out(self, child: Child, work: Work, pid: int) -> None:
         self.timed_out += 1
         stack = "" if child.report is None else child.report.stack()
-        at = f" It was at:\n{stack}" if stack else " Where it was could not be told."
+        at = f"{AT}{stack}" if stack else " Where it was could not be told."
         limit = self._settings.task_timeout
         self._blame(
             work,
@@ -283,7 +285,7 @@ class Endings:
 
 def _first_line(error: BaseException) -> str:
     """Return what an error says without the stack that may follow."""
-    return str(error).partition("\n")[0]
+    return str(error).partition(AT)[0].partition("\n")[0]
 
 
 def _say(words: str) -> str:

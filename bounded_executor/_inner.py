@@ -30,8 +30,10 @@ _log = Log()
 
 # One message in so many is more than there are workers.
 SPARE = 20
-# While work waits for workers, how often it is looked whether there are more of them: nobody says so.
+# How often it is looked whether there are more workers, or none any more, since nobody says so: while work
+# waits for workers, and while what they have is waited for.
 LOOK_SECONDS = 1.0
+IDLE_LOOK_SECONDS = 5.0
 
 
 class _Held:
@@ -151,15 +153,17 @@ class Inner(Backend):
         self.wake()
 
     def _patience(self) -> float | None:
-        if not self._dispatcher.waiting or self._window is not None or not self._held:
-            return None
-        return max(0.0, self._looked + LOOK_SECONDS - monotonic())
+        return max(0.0, self._next_look() - monotonic()) if self._held else None
+
+    def _next_look(self) -> float:
+        busy = self._dispatcher.waiting and self._window is None
+        return self._looked + (LOOK_SECONDS if busy else IDLE_LOOK_SECONDS)
 
     def _look(self) -> None:
         """See whether there are more workers, or fewer, now and then."""
         engine = self._engine
         now = monotonic()
-        if now - self._looked >= LOOK_SECONDS:
+        if now >= self._next_look():
             self._looked = now
             engine.look()
         if engine.capacity != self._capacity:

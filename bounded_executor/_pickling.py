@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 import cloudpickle
 
+from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
@@ -55,8 +56,6 @@ _PROTOCOL = pickle.HIGHEST_PROTOCOL
 _all_atoms = ATOMS.issuperset
 _all_numbers = frozenset({int, float, bool}).issuperset
 
-HEAVY_BYTES = 1_000_000
-_heavy_named: set[str] = set()
 _importable: dict[str, bool] = {"__main__": False, "__mp_main__": False, "builtins": True}
 
 
@@ -116,11 +115,12 @@ def dump(obj: Any, pick: Picker | None = None) -> tuple[bytes, bool]:
     buffer = io.BytesIO()
     try:
         _Pickler(buffer, pickle.HIGHEST_PROTOCOL, buffer_callback=pick).dump(obj)
+        return buffer.getvalue(), False
     except (_ByValue, pickle.PicklingError, AttributeError, TypeError):
         if pick is not None:
             pick.buffers.clear()
-        return cloudpickle.dumps(obj, buffer_callback=pick), True
-    return buffer.getvalue(), False
+    # Not up there: what this raises would be told as raised while that was handled.
+    return cloudpickle.dumps(obj, buffer_callback=pick), True
 
 
 def dump_parts(obj: Any) -> bytes | Parts:
@@ -157,50 +157,24 @@ def are_numbers(calls: list[tuple[Any, ...]]) -> bool:
 def dump_call(fn: Callable[..., Any], obj: Any) -> bytes | Parts:
     """Return the pickle of a call of ``fn``, as :func:`dump_args` does; warn once if it is heavy."""
     pick = Picker()
-    pickled, by_value = dump(obj, pick)
-    if by_value and len(pickled) > HEAVY_BYTES:
-        _warn_heavy(fn)
+    pickled = _dump_for(fn, obj, pick)
     return Parts(pickled, pick.buffers).copy() if pick.buffers else pickled
 
 
 def dump_function(fn: Callable[..., Any]) -> bytes:
     """Return the pickle of ``fn`` itself; warn once if it is heavy."""
-    pickled, by_value = dump(fn)
+    return _dump_for(fn, fn, None)
+
+
+def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None) -> bytes:
+    try:
+        pickled, by_value = dump(obj, pick)
+    except Exception as error:
+        tell_unfit(fn, error)
+        raise
     if by_value and len(pickled) > HEAVY_BYTES:
-        _warn_heavy(fn)
+        tell_heavy(fn)
     return pickled
-
-
-def name_of(fn: Callable[..., Any]) -> str:
-    """Return a readable name of a callable, for messages."""
-    inner = getattr(fn, "func", fn)
-    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
-    return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
-
-
-def _warn_heavy(fn: Callable[..., Any]) -> None:
-    name = name_of(fn)
-    if name in _heavy_named or not isinstance(fn, FunctionType):
-        return
-    _heavy_named.add(name)
-    total = len(cloudpickle.dumps(fn))
-    if total <= HEAVY_BYTES:
-        return
-    sizes = {}
-    for key in fn.__code__.co_names:
-        if key in fn.__globals__:
-            try:
-                sizes[key] = len(cloudpickle.dumps(fn.__globals__[key]))
-            except Exception:
-                continue
-    heavy = [f"{key} ({size:,} bytes)" for key, size in sizes.items() if size > HEAVY_BYTES // 10]
-    _log.warning(
-        "%s travels by value with every task, %d bytes each time%s. Put it into an importable "
-        "module, or pass the data through initargs.",
-        name,
-        total,
-        ", because of the globals " + ", ".join(heavy) if heavy else "",
-    )
 
 
 def dump_error(error: BaseException) -> bytes:

@@ -122,6 +122,12 @@ def test_a_closed_client_is_refused(two: Cluster) -> None:
         BoundedExecutor.for_dask(client)
 
 
+@pytest.mark.parametrize("address", ["scheduler", "tcp://127.0.0.1", "127.0.0.1:x"])
+def test_an_address_without_a_port(address: str) -> None:
+    with pytest.raises(ValueError, match=f"an address with a port.* got '{address}'"):
+        BoundedExecutor.for_dask(address)
+
+
 def test_what_to_install_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     monkeypatch.delitem(sys.modules, "bounded_executor._dask")
@@ -385,6 +391,15 @@ def test_a_worker_dies_and_another_joins_in_the_middle(tmp_path: Path) -> None:
             results = collections.Counter(future.result(PATIENCE) for future in as_completed(futures))
             assert results == collections.Counter(range(number))
             assert_all_free(ex)
+
+
+def test_a_cluster_without_workers_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    with cluster(0) as found, BoundedExecutor.for_dask(found.address) as ex:
+        future = ex.submit(abs, -1)
+        wait_until(lambda: "has no workers: 1 messages wait" in caplog.text)
+        found.add_worker(kind=BARE)
+        assert future.result(PATIENCE) == 1
+    assert caplog.text.count("has no workers") == 1
 
 
 def test_what_a_dead_worker_held_is_made_again() -> None:

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 import tasks
-from helpers import PATIENCE
+from helpers import PATIENCE, run_script
 
 from bounded_executor import BoundedProcessPoolExecutor
 
@@ -53,3 +53,44 @@ def test_numbers_of_any_length(value: float) -> None:
         assert [type(one) for one in ex.map(tasks.give, values)] == [type(one) for one in values]
         assert list(ex.map(tasks.give, [value] * 50, chunksize=7)) == [value] * 50
         assert [future.result(PATIENCE) for future in [ex.submit(tasks.give, n) for n in values]] == values
+
+
+def test_a_global_that_keeps_a_function_from_being_sent_is_named() -> None:
+    run_script(
+        """
+        import functools, logging, threading
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        said = []
+        logging.getLogger("bounded_executor").addHandler(logging.Handler())
+        logging.getLogger("bounded_executor").handlers[0].emit = lambda record: said.append(record.getMessage())
+        lock = threading.Lock()
+
+        def locked(number):
+            def inner():
+                with lock:
+                    return number
+            return inner()
+
+        def fails(call):
+            try:
+                call()
+            except TypeError as error:
+                return str(error) + "".join(getattr(error, "__notes__", [])), error.__context__
+            raise AssertionError("it was sent")
+
+        if __name__ == "__main__":
+            with BoundedProcessPoolExecutor(1) as ex:
+                first, context = fails(ex.submit(locked, 1).result)
+                assert "cannot pickle" in first and context is None, (first, context)
+                if hasattr(TypeError, "add_note"):
+                    assert "lock cannot be pickled" in first, first
+                fails(ex.submit(locked, 2).result)
+                fails(lambda: list(ex.map(functools.partial(locked), [1])))
+                # It is not the function's fault.
+                fails(ex.submit(lambda value: 1, lock).result)
+            (text,) = said
+            assert text.startswith("__main__.locked cannot be sent to a worker"), text
+            assert "and lock cannot be pickled" in text, text
+        """
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import inspect
 import subprocess
 import sys
@@ -88,3 +89,7 @@ def test_submit_returns_the_public_future() -> None:
         future: BoundedFuture[int] = ex.submit(abs, -3)
         assert type(future) is BoundedFuture
         assert future.result(PATIENCE) == 3
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert bounded_executor.__version__ == importlib.metadata.version("loky-bounded-executor")
