@@ -62,8 +62,9 @@ def test_a_global_that_keeps_a_function_from_being_sent_is_named() -> None:
         from bounded_executor import BoundedProcessPoolExecutor
 
         said = []
-        logging.getLogger("bounded_executor").addHandler(logging.Handler())
-        logging.getLogger("bounded_executor").handlers[0].emit = lambda record: said.append(record.getMessage())
+        handler = logging.Handler()
+        handler.emit = lambda record: said.append(record.getMessage())
+        logging.getLogger("bounded_executor").addHandler(handler)
         lock = threading.Lock()
 
         def locked(number):
