@@ -50,7 +50,8 @@ def load_outcome(ok: bool, body: Pickled) -> Any:
     try:
         raise error
     finally:
-        del error
+        # It has this frame in its traceback, and what has not been pickled is the error itself.
+        del error, body
 
 
 def run_no_callbacks_here() -> None:

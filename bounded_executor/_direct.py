@@ -43,15 +43,19 @@ def run(calls: list[Call]) -> list[tuple[bool, Unpickled, float]]:
     """
     outcomes = []
     calls.reverse()
-    while calls:
-        fn, args, kwargs = calls.pop()
-        began = perf_counter()
-        try:
-            outcome: Any = fn(*args, **kwargs)
-            ok = True
-        except BaseException as error:
-            # The standard library's threads do the same, with SystemExit too.
-            outcome, ok = error, False
-        outcomes.append((ok, Unpickled(outcome), perf_counter() - began))
-        del fn, args, kwargs, outcome
-    return outcomes
+    try:
+        while calls:
+            fn, args, kwargs = calls.pop()
+            began = perf_counter()
+            try:
+                outcome: Any = fn(*args, **kwargs)
+                ok = True
+            except BaseException as error:
+                # The standard library's threads do the same, with SystemExit too.
+                outcome, ok = error, False
+            outcomes.append((ok, Unpickled(outcome), perf_counter() - began))
+            del fn, args, kwargs, outcome
+        return outcomes
+    finally:
+        # An error has this frame in its traceback, and they have the error.
+        del outcomes

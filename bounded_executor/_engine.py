@@ -152,7 +152,12 @@ class ExecutorEngine:
             ended = future.exception() or []
             if not ended:
                 found = future.result()
-                ended = list(found) if self._direct else outcomes_of(found)
+                if self._direct:
+                    ended = list(found)
+                    # An error among them has frames in its traceback that return this list further.
+                    found.clear()
+                else:
+                    ended = outcomes_of(found)
         self._report(ticket, ended)
 
 

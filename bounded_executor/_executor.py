@@ -363,7 +363,11 @@ class BoundedExecutor(Coroutines, Executor):
         except Exception as error:
             future.set_running_or_notify_cancel()
             future.set_exception(error)
-            return future
+            try:
+                return future
+            finally:
+                # The error has this frame in its traceback.
+                del future
         if not core.started:
             core.start(fn, wait=must_not_block(frame) is None)
         dispatcher = core.dispatcher

@@ -52,6 +52,9 @@ class Fetched:
         except StopIteration as error:
             # As it is, it would end the map as if the inputs had ended.
             raise RuntimeError("a task of the map raised StopIteration") from error
+        finally:
+            # An error has this frame in its traceback, and this may have the error.
+            del load
 
     def clear(self) -> None:
         """Drop all."""
