@@ -1,8 +1,10 @@
-"""Tells the callers that must never block: done-callbacks, and coroutines.
+"""Tells the callers that must never block: done-callbacks, coroutines, and tasks in this process.
 
 A coroutine that waits for a slot stops the event loop, and with it perhaps the very code that
 would let a slot become free. So such a caller is admitted above the bound. A plain function that
 happens to run while a loop is running, such as a notebook cell, blocks like everybody else.
+
+A task that submits to its own executor holds a slot itself, and others may hold all that are left.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import inspect
 import sys
 from types import FrameType
 
-from ._delivery import delivering, must_run_no_callbacks
+from ._delivery import delivering
 from ._saying import Log
 
 __all__ = ["TellOnce", "must_not_block"]
@@ -21,13 +23,17 @@ _log = Log()
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
 
-def must_not_block(frame: FrameType | None) -> str | None:
-    """Say why the code running in ``frame`` must not be blocked; None when it may be."""
+def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
+    """Say why the code running in ``frame`` must not be blocked; None when it may be.
+
+    Args:
+        frame: the caller's.
+        own: it is on a thread that the executor would wait for.
+    """
     if delivering():
         return "a done-callback"
-    if must_run_no_callbacks():
-        # An executor below that runs tasks in its own ``submit`` runs them here.
-        return "the executor's own thread"
+    if own:
+        return "one of the executor's own tasks"
     asyncio = sys.modules.get("asyncio")
     if asyncio is None or frame is None:
         return None

@@ -143,7 +143,7 @@ class Backend(ABC):
             self._thread = None
 
     def is_current(self) -> bool:
-        """Whether the caller is on a thread that :meth:`join` would wait for."""
+        """Whether the caller is on a thread that :meth:`join` would wait for, such as that of a task."""
         return self._thread is threading.current_thread()
 
     # Everything below runs on the thread, apart from `_prepare`.

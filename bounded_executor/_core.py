@@ -238,8 +238,8 @@ class Core:
     def _join(self) -> None:
         delivery = self.dispatcher.delivery
         if delivery.is_current() or self.backend.is_current():
-            # Called from a callback, or from a ``__del__`` that the collector runs wherever it likes:
-            # what would be waited for is this thread itself.
+            # Called from a callback, by a task, or from a ``__del__`` that the collector runs wherever it
+            # likes: what would be waited for is this thread itself.
             return
         with self._starting:
             # Another thread may be about to start it.
@@ -276,7 +276,7 @@ class Core:
             if runner is None and not self._maps_done.is_set():
                 self._map_runner = threading.get_ident()
         if runner is not None:
-            if runner != threading.get_ident():
+            if runner != threading.get_ident() and not self.backend.is_current():
                 self._maps_done.wait()
             return None
         error = None

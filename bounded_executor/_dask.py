@@ -173,6 +173,9 @@ class DaskEngine:
             with contextlib.suppress(RuntimeError):
                 self._client.loop.add_callback(self._count_again)
 
+    def is_current(self) -> bool:
+        return False
+
     def close(self) -> None:
         for ticket in list(self._futures):
             self.cancel(ticket)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -10,7 +11,9 @@ from . import _pickling
 from ._function import Function
 from ._parts import Unpickled
 
-__all__ = ["Calls", "run"]
+__all__ = ["Calls", "is_run_by", "run"]
+
+_local = threading.local()
 
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -35,14 +38,22 @@ class Calls:
         return Unpickled((fn, args, {}))
 
 
-def run(calls: list[Call]) -> list[tuple[bool, Unpickled, float]]:
+def is_run_by(owner: object) -> bool:
+    """Return whether the caller is a call that is made for ``owner``."""
+    return owner in getattr(_local, "owners", ())
+
+
+def run(calls: list[Call], owner: object) -> list[tuple[bool, Unpickled, float]]:
     """Make calls one after the other, and return how each ended and how long it took.
 
     Args:
         calls: they are taken out of it, so that nothing keeps what has been called.
+        owner: for whom; see :func:`is_run_by`.
     """
     outcomes = []
     calls.reverse()
+    before = getattr(_local, "owners", ())
+    _local.owners = (*before, owner)
     try:
         while calls:
             fn, args, kwargs = calls.pop()
@@ -57,5 +68,6 @@ def run(calls: list[Call]) -> list[tuple[bool, Unpickled, float]]:
             del fn, args, kwargs, outcome
         return outcomes
     finally:
+        _local.owners = before
         # An error has this frame in its traceback, and they have the error.
         del outcomes

@@ -72,6 +72,10 @@ class Engine(Protocol):
     def look(self) -> None:
         """Read again how many workers there are. Never blocks."""
 
+    def is_current(self) -> bool:
+        """Whether the caller is something that this runs, in this very thread."""
+        ...
+
     def close(self) -> None:
         """Let go of everything; all that was submitted has ended."""
 
@@ -111,6 +115,8 @@ class ExecutorEngine:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
         self._direct = _has_threads(executor)
+        # Not this object: the errors of tasks have it in their tracebacks.
+        self._mark = object()
         self.codec: Codec = _direct.Calls() if self._direct else Functions()
         self._report: Callable[[int, Ended], None]
         self._futures: dict[int, Future[Any]] = {}
@@ -124,7 +130,7 @@ class ExecutorEngine:
     def submit(self, ticket: int, work: Work) -> None:
         if self._direct:
             calls = [item.load() for item in work.items if not isinstance(item, (tuple, bytes))]
-            future: Future[Any] = self._executor.submit(_direct.run, calls)
+            future: Future[Any] = self._executor.submit(_direct.run, calls, self._mark)
         else:
             future = self._executor.submit(_remote.run, *wire_form(work), ticket)
         self._futures[ticket] = future
@@ -139,6 +145,9 @@ class ExecutorEngine:
         count = _workers_of(self._executor)
         self.counts_workers = count is not None
         self.capacity = count or os.cpu_count() or 1
+
+    def is_current(self) -> bool:
+        return _direct.is_run_by(self._mark)
 
     def close(self) -> None:
         self._futures.clear()

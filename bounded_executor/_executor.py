@@ -189,8 +189,8 @@ class BoundedExecutor(Coroutines, Executor):
         """Run ``fn(*args, **kwargs)`` in a worker.
 
         Waits for a slot, first come first served. A caller that must never block, that is a
-        done-callback, ``loop.run_in_executor`` or the body of an ``async def``, is admitted above
-        the bound instead, which ``stats()`` counts.
+        done-callback, ``loop.run_in_executor``, the body of an ``async def`` or a task of this executor
+        in a thread, is admitted above the bound instead, which ``stats()`` counts.
 
         Args:
             fn: the callable; a call that cannot be pickled fails its future.
@@ -292,8 +292,8 @@ class BoundedExecutor(Coroutines, Executor):
 
         Args:
             wait: return only when every future is resolved and the processes have ended, apart
-                from a clean one kept for ``idle_timeout``. Called from a done-callback it does
-                not wait.
+                from a clean one kept for ``idle_timeout``. Called from a done-callback, or by a
+                task in a thread, it does not wait.
             cancel_futures: cancel what no worker has been given yet.
 
         Raises:
@@ -378,7 +378,7 @@ class BoundedExecutor(Coroutines, Executor):
         future._forget = partial(dispatcher.discard, work)
         reason = None
         if not core.ledger.take(size):
-            reason = must_not_block(frame) if block else None
+            reason = must_not_block(frame, core.backend.is_current()) if block else None
             core.ledger.acquire(
                 sizes=(size,), block=block, timeout=core.bounds.submit_timeout, force=reason is not None
             )

@@ -114,6 +114,9 @@ class Inner(Backend):
         """Let go of what the engine has, for an executor that ends before it started."""
         self._engine.close()
 
+    def is_current(self) -> bool:
+        return super().is_current() or self._engine.is_current()
+
     def running(self) -> int:
         """Return how many tasks have been handed on and have not ended."""
         return self._tasks

@@ -363,7 +363,9 @@ class MapRun:
 
     def _acquire(self, sizes: list[int], block: bool) -> int:
         ledger = self._dispatcher.ledger
-        force = block and not ledger.free(sizes[0]) and must_not_block(_caller()) is not None
+        force = False
+        if block and not ledger.free(sizes[0]):
+            force = must_not_block(_caller(), self._backend.is_current()) is not None
         left = None if self._run_on else self._seconds_left()
         try:
             return ledger.acquire(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -86,3 +87,50 @@ def test_what_cannot_be_pickled_is_not_kept_alive() -> None:
         assert isinstance(ex.submit(abs, thing).exception(PATIENCE), TypeError)
         del thing
         assert_gone(seen)
+
+
+# Tasks in a thread that use the executor that runs them.
+
+
+def test_a_task_need_not_wait_for_the_slot_that_it_holds() -> None:
+    threads = ThreadPoolExecutor(1)
+    ex = BoundedExecutor(threads, queue_size=1)
+    submitted = ex.submit(lambda: ex.submit(abs, -1)).result(PATIENCE)
+    assert submitted.result(PATIENCE) == 1
+    assert ex.stats().above_bound > 0
+    ex.shutdown()
+    threads.shutdown()
+
+
+def test_a_map_in_a_task_goes_on() -> None:
+    threads = ThreadPoolExecutor(2)
+    ex = BoundedExecutor(threads, queue_size=1)
+    assert ex.submit(lambda: list(ex.map(abs, range(5)))).result(PATIENCE) == [0, 1, 2, 3, 4]
+    ex.shutdown()
+    threads.shutdown()
+
+
+def test_a_task_that_shuts_its_executor_down_does_not_wait_for_itself() -> None:
+    threads = ThreadPoolExecutor(2)
+    ex = BoundedExecutor(threads)
+    assert ex.submit(ex.shutdown).result(PATIENCE) is None
+    ex.shutdown()
+    threads.shutdown()
+
+
+def test_tasks_of_one_executor_wait_for_slots_of_another() -> None:
+    with over_threads() as first, over_threads(queue_size=1) as second:
+        gate = threading.Event()
+        held = second.submit(gate.wait)
+        waiting = first.submit(lambda: second.submit(abs, -1))
+        assert wait([waiting], 0.2).done == set()
+        gate.set()
+        assert held.result(PATIENCE)
+        assert waiting.result(PATIENCE).result(PATIENCE) == 1
+        assert second.stats().above_bound == 0
+
+
+def test_one_executor_over_another_keeps_the_bound_of_that() -> None:
+    with over_threads(queue_size=2) as inner, BoundedExecutor(inner, window=20) as outer:
+        assert list(outer.map(abs, range(100))) == list(range(100))
+        assert inner.stats().above_bound == 0

@@ -300,7 +300,7 @@ def test_tasks_that_run_in_submit_and_submit_further_ones(caplog: pytest.LogCapt
         assert_nothing_held(ex)
         # It cannot wait there for itself.
         assert ex.stats().above_bound > 0
-    assert "the executor's own thread" in caplog.text
+    assert "one of the executor's own tasks" in caplog.text
 
 
 class _Tree:
