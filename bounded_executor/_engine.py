@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, Protocol
 
@@ -155,19 +155,22 @@ class ExecutorEngine:
     def _done(self, ticket: int, future: Future[Any]) -> None:
         self._futures.pop(ticket, None)
         ended: Ended
-        if future.cancelled():
-            ended = CancelledError()
-        else:
-            ended = future.exception() or []
-            if not ended:
-                found = future.result()
-                if self._direct:
-                    ended = list(found)
-                    # An error among them has frames in its traceback that return this list further.
-                    found.clear()
-                else:
-                    ended = outcomes_of(found)
+        try:
+            failed = future.exception()
+            ended = self._outcomes(future) if failed is None else failed
+        except BaseException as error:
+            # It was cancelled, or returned what no worker of ours returns, which nobody else would tell.
+            ended = error.with_traceback(None)
         self._report(ticket, ended)
+
+    def _outcomes(self, future: Future[Any]) -> list[Outcome]:
+        found = future.result()
+        if not self._direct:
+            return outcomes_of(found)
+        outcomes = list(found)
+        # An error among them has frames in its traceback that return this list further.
+        found.clear()
+        return outcomes
 
 
 def _has_threads(executor: Executor) -> bool:

@@ -7,7 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -134,3 +134,34 @@ def test_one_executor_over_another_keeps_the_bound_of_that() -> None:
     with over_threads(queue_size=2) as inner, BoundedExecutor(inner, window=20) as outer:
         assert list(outer.map(abs, range(100))) == list(range(100))
         assert inner.stats().above_bound == 0
+
+
+# Executors below that tell odd things.
+
+
+class Odd(Executor):
+    """Ends every call by this."""
+
+    def __init__(self, result: Any, error: BaseException | None) -> None:
+        self._ended: Future[Any] = Future()
+        if error is None:
+            self._ended.set_result(result)
+        else:
+            self._ended.set_exception(error)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._ended
+
+
+class Falsy(LookupError):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("odd", "kind"), [(Odd(None, None), AttributeError), (Odd(None, Falsy()), Falsy)], ids=["result", "error"]
+)
+def test_an_end_that_makes_no_sense_fails_the_task(odd: Executor, kind: type[Exception]) -> None:
+    with BoundedExecutor(odd) as ex:
+        assert type(ex.submit(abs, -1).exception(PATIENCE)) is kind
+        assert ex.stats().failed == 1
