@@ -236,7 +236,8 @@ class Inner(Backend):
             self._dispatcher.drop(work)
         elif isinstance(ended, WorkerLost):
             self._lost(held, ended)
-        elif isinstance(ended, BrokenExecutor):
+        elif isinstance(ended, BrokenExecutor) and not isinstance(ended, TerminatedWorkerError):
+            # That one is the end of a task in one of our own executors, which goes on.
             self._put_back(ticket, held)
             self._break(f"the executor below is broken: {ended}", ended)
         elif isinstance(ended, ImportError) and (ended.name or "").startswith("bounded_executor"):

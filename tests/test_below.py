@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from helpers import PATIENCE, wait_until
 
-from bounded_executor import BoundedExecutor
+from bounded_executor import BoundedExecutor, BoundedProcessPoolExecutor, TerminatedWorkerError
 
 
 class Thing:
@@ -165,3 +166,22 @@ def test_an_end_that_makes_no_sense_fails_the_task(odd: Executor, kind: type[Exc
     with BoundedExecutor(odd) as ex:
         assert type(ex.submit(abs, -1).exception(PATIENCE)) is kind
         assert ex.stats().failed == 1
+
+
+def end_at(number: int, wrong: int) -> int:
+    if number == wrong:
+        os._exit(1)
+    return number
+
+
+def test_a_crash_in_a_process_pool_below_fails_its_task_alone() -> None:
+    with BoundedProcessPoolExecutor(2) as below, BoundedExecutor(below) as ex:
+        futures = [ex.submit(end_at, number, 3) for number in range(8)]
+        errors = {number: future.exception(PATIENCE) for number, future in enumerate(futures)}
+        assert isinstance(errors.pop(3), TerminatedWorkerError)
+        assert set(errors.values()) == {None}
+        results = ex.map(end_at, range(8), [5] * 8, chunksize=8)
+        assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(TerminatedWorkerError):
+            next(results)
+        assert ex.submit(abs, -1).result(PATIENCE) == 1
