@@ -193,6 +193,9 @@ def load_error(body: Pickled) -> BaseException:
     error: BaseException
     if isinstance(body, Unpickled):
         error = body.load()
+        if isinstance(error, KeyboardInterrupt):
+            # So that it is known for a task's; see `is_interrupt`.
+            error.__cause__ = _RemoteTraceback("".join(traceback.format_exception(error)))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:

@@ -137,6 +137,23 @@ def test_one_executor_over_another_keeps_the_bound_of_that() -> None:
         assert inner.stats().above_bound == 0
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_tasks_own_keyboard_interrupt_is_an_error_as_others_are() -> None:
+    gate = threading.Event()
+    futures: list[Future[Any]] = []
+    # Not Ctrl-C, which would cancel what waits.
+    with pytest.raises(KeyboardInterrupt), over_threads() as ex:
+        interrupted = ex.submit(interrupt)
+        wait([interrupted], PATIENCE)
+        futures = [ex.submit(gate.wait) for _ in range(5)]
+        threading.Timer(0.2, gate.set).start()
+        interrupted.result(PATIENCE)
+    assert [future.result(0) for future in futures] == [True] * 5
+
+
 # Executors below that tell odd things.
 
 
