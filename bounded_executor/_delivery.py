@@ -6,6 +6,7 @@ a lock can hold a slot back. It runs user code and therefore holds no lock while
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
@@ -202,3 +203,8 @@ def _resolve(future: Future[Any], result: Any, error: BaseException | None) -> N
         _log.critical("a done-callback raised", exc_info=True)
     finally:
         del error
+
+
+if hasattr(os, "register_at_fork"):
+    # A process that an executor below forks from a thread of ours begins as a copy of that, and runs tasks.
+    os.register_at_fork(after_in_child=lambda: _local.__dict__.clear())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -119,3 +120,8 @@ class _Record:
         # Standard error, too, may be an object of the user's.
         with contextlib.suppress(Exception):
             _reporter.handleError(record)
+
+
+if hasattr(os, "register_at_fork"):
+    # Its delivery thread is not there.
+    os.register_at_fork(after_in_child=lambda: _local.__dict__.clear())

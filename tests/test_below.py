@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import logging
+import multiprocessing
 import os
 import threading
 import weakref
@@ -202,3 +205,31 @@ def test_a_crash_in_a_process_pool_below_fails_its_task_alone() -> None:
         with pytest.raises(TerminatedWorkerError):
             next(results)
         assert ex.submit(abs, -1).result(PATIENCE) == 1
+
+
+async def submit_above_the_bound(ex: BoundedExecutor) -> None:
+    for _ in range(3):
+        ex.submit(abs, -1)
+
+
+def said_in_a_worker() -> list[str]:
+    """Have an executor say something, in a process that one below has forked."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("bounded_executor").addHandler(handler)
+    gate = threading.Event()
+    with over_threads(queue_size=1) as ex:
+        ex.submit(gate.wait)
+        asyncio.run(submit_above_the_bound(ex))
+        gate.set()
+    return said
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_worker_that_was_forked_is_no_thread_of_ours() -> None:
+    forking = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
+    with forking, BoundedExecutor(forking) as ex:
+        (said,) = ex.submit(said_in_a_worker).result(PATIENCE)
+        assert "the coroutine submit_above_the_bound" in said
