@@ -58,6 +58,10 @@ class Events:
 def _one_line(error: BaseException | Pickled) -> str:
     if not isinstance(error, BaseException):
         error = _pickling.load_error(error)
-    text = str(error).partition("\n")[0]
     name = type(error).__name__
+    try:
+        text = str(error).partition("\n")[0]
+    except Exception:
+        # What the task's own class does there is not the event's matter.
+        return name
     return f"{name}: {text}" if text else name

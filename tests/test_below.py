@@ -18,6 +18,7 @@ import pytest
 from helpers import PATIENCE, wait_until
 
 from bounded_executor import BoundedExecutor, BoundedProcessPoolExecutor, TerminatedWorkerError
+from bounded_executor.events import TaskEvent
 
 
 class Thing:
@@ -155,6 +156,23 @@ def test_a_tasks_own_keyboard_interrupt_is_an_error_as_others_are() -> None:
         threading.Timer(0.2, gate.set).start()
         interrupted.result(PATIENCE)
     assert [future.result(0) for future in futures] == [True] * 5
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+def fail_speechless() -> None:
+    raise Speechless
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_an_error_without_words_is_told_of(kind: Callable[[int], Executor]) -> None:
+    events: list[TaskEvent] = []
+    with kind(1) as below, BoundedExecutor(below, on_event=events.append) as ex:
+        assert isinstance(ex.submit(fail_speechless).exception(PATIENCE), Speechless)
+    assert [(event.kind, event.error) for event in events] == [("failed", "Speechless")]
 
 
 # Executors below that tell odd things.
