@@ -122,7 +122,7 @@ class BoundedExecutor(Coroutines, Executor):
             queue_size, queue_bytes, window, submit_timeout, on_event: as with :class:`BoundedExecutor`. Each
                 thread of the cluster's workers is one worker, and results that stay there weigh nothing.
             retries: int >= 0, times that Dask runs a task once more that has raised. With it, no tasks travel
-                together.
+                together, whatever a map's ``chunksize``.
             batches: short tasks travel together. To be False where tasks wait for each other.
 
         Raises:

@@ -185,6 +185,8 @@ class Inner(Backend):
                 dispatcher.hungry = False
                 return
             among = self._capacity if self.travels_together else None
+            if self._engine.singly:
+                limit = 1
             work = dispatcher.take(limit, beside=len(self._held), among=among, within=within)
             if work is None:
                 return

@@ -291,6 +291,23 @@ def test_dask_retries(client: Client, tmp_path: Path) -> None:
     assert len(os.listdir(bad)) == 3
 
 
+def test_dask_retries_each_item_of_a_chunk_for_itself(client: Client, tmp_path: Path) -> None:
+    with BoundedExecutor.for_dask(client, retries=1) as ex:
+        results = ex.map(note_and_fail_at, [str(tmp_path)] * 6, range(6), [3] * 6, chunksize=6)
+        assert [next(results) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(LookupError, match="3"):
+            next(results)
+    runs = collections.Counter(name.split("-")[0] for name in os.listdir(tmp_path))
+    assert [runs[str(number)] for number in range(4)] == [1, 1, 1, 2]
+
+
+def note_and_fail_at(folder: str, number: int, wrong: int) -> int:
+    note(folder, number)
+    if number == wrong:
+        raise LookupError(f"number {number}")
+    return number
+
+
 def test_shutdown_cancels_what_waits_and_runs_what_runs(client: Client, tmp_path: Path) -> None:
     with Gate(tmp_path) as gate:
         ex = BoundedExecutor.for_dask(client)
