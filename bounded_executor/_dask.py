@@ -8,6 +8,7 @@ only who use this.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -137,18 +138,20 @@ class DaskEngine:
         self._collector.start()
 
     def submit(self, ticket: int, work: Work) -> None:
-        # Dask groups tasks by what stands before the first number, and remembers each group.
-        future = self._client.submit(
-            _remote.run,
-            *wire_form(work),
-            ticket,
-            self.batch_seconds,
-            True,
-            bool(self._retries),
-            key=f"{work.name}-{ticket}-{self._name}",
-            pure=False,
-            retries=self._retries or None,
-        )
+        # A large message is not what Dask warns of, and where warnings are errors that would be the end.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}):
+            # Dask groups tasks by what stands before the first number, and remembers each group.
+            future = self._client.submit(
+                _remote.run,
+                *wire_form(work),
+                ticket,
+                self.batch_seconds,
+                True,
+                bool(self._retries),
+                key=f"{work.name}-{ticket}-{self._name}",
+                pure=False,
+                retries=self._retries or None,
+            )
         self._futures[ticket] = future
         future.add_done_callback(lambda future: self._ended.put((ticket, future)))
 

@@ -147,6 +147,12 @@ def test_the_client_of_the_caller_stays_open_and_ours_does_not(two: Cluster, cli
     )
 
 
+@pytest.mark.filterwarnings("error:Sending large graph")
+def test_large_arguments_are_no_matter_for_a_warning(client: Client) -> None:
+    with BoundedExecutor.for_dask(client) as ex:
+        assert ex.submit(len, bytes(12_000_000)).result(PATIENCE) == 12_000_000
+
+
 # The bound.
 
 
