@@ -306,10 +306,11 @@ class _Stayed(Remote):
         self._error: BaseException | None = None
 
     def fetch(self, seconds: float | None) -> Any:
-        if self._error is not None:
-            raise self._lost(self._error)
+        # First of all: `bring` sets at most one of these two, and drops the future after that.
+        future = self._future
         if self._found is None:
-            future = self._future
+            if self._error is not None:
+                raise self._lost(self._error)
             try:
                 self._found = future.result(seconds)
                 # Now, and not when the collector comes to what Dask leaves behind.
@@ -331,7 +332,9 @@ class _Stayed(Remote):
         try:
             self._found = self._future.result()
         except BaseException as error:
-            self._error = error
+            # A thread that fetches it too may be done with it, and have released it.
+            if self._found is None:
+                self._error = error.with_traceback(None)
         self._future = None
 
     def _lost(self, error: BaseException) -> TerminatedWorkerError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import os
+import pickle
 import sys
 import threading
 import time
@@ -21,6 +22,8 @@ from distributed import Client, KilledWorker
 from helpers import PATIENCE, Counted, Gate, assert_all_free, run_script, wait_until
 
 from bounded_executor import BoundedExecutor, BrokenProcessPool, QueueFull, TerminatedWorkerError
+from bounded_executor._dask import _Stayed
+from bounded_executor._remote import Entry, Kind, Outcomes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:ResourceWarning")
 
@@ -253,6 +256,31 @@ def test_asking_for_a_large_result_takes_no_longer_than_allowed(client: Client, 
             future.result(0)
         assert isinstance(caught.value, TimeoutError) or sys.version_info < (3, 11)
         assert future.result(PATIENCE)[0] == 1
+
+
+def test_a_result_that_is_fetched_while_the_client_is_closed_stays_found() -> None:
+    fetched, released = threading.Event(), threading.Event()
+
+    class Twice:
+        """Is fetched by one, who releases it, while another fetches it as well."""
+
+        def result(self, timeout: float | None = None) -> Outcomes:
+            if threading.current_thread() is closing:
+                fetched.set()
+                assert released.wait(PATIENCE)
+                raise CancelledError
+            assert fetched.wait(PATIENCE)
+            return Outcomes([Entry(Kind.RESULT, pickle.dumps(5), 0.0, 1)])
+
+        def release(self) -> None:
+            released.set()
+
+    stayed = _Stayed(Twice())
+    closing = threading.Thread(target=stayed.bring)
+    closing.start()
+    assert stayed.fetch(PATIENCE) == 5
+    closing.join(PATIENCE)
+    assert stayed.fetch(PATIENCE) == 5
 
 
 def test_coroutines_get_large_results_too(client: Client) -> None:
