@@ -205,12 +205,20 @@ def load_error(body: Pickled) -> BaseException:
             error = pickle.loads(dumped)
             if not isinstance(error, BaseException):
                 raise TypeError(f"it became {type(error).__qualname__}")
+            _drop_frames(error)
         except BaseException as exc:
             error = pickle.UnpicklingError(
                 f"the task raised {raised}, which cannot be unpickled: {summary(exc)}"
             )
     error.__cause__ = _RemoteTraceback(text)
     return error
+
+
+def _drop_frames(error: BaseException | None) -> None:
+    """Drop tracebacks that came along, as Dask has them do: their frames hold those that are running here."""
+    while error is not None and error.__traceback__ is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def is_interrupt(error: BaseException | None) -> bool:

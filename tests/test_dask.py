@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import gc
 import os
 import pickle
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor, as_completed, wait
 from pathlib import Path
@@ -303,6 +305,20 @@ def test_errors_are_the_tasks_own(client: Client) -> None:
         assert [error is None for error in errors] == [True] * 3 + [False] + [True] * 2
         assert "tasks.py" in str(errors[3].__cause__)  # type: ignore[union-attr]
         assert_all_free(ex)
+
+
+def test_an_error_keeps_no_future_alive(client: Client) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        with BoundedExecutor.for_dask(client) as ex:
+            future = ex.submit(tasks.fail_if, 3, 3)
+            assert future.exception(PATIENCE) is not None
+            seen = weakref.ref(future)
+            del future
+            wait_until(lambda: seen() is None, "the future is gone", 5)
+    finally:
+        gc.enable()
 
 
 def fail_at_first(folder: str, times: int) -> int:
