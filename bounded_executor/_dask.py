@@ -97,6 +97,35 @@ def _check_port(address: str) -> None:
         )
 
 
+class _Unwarned:
+    """Has Dask not warn of large graphs: a large message is none, and a warning may be an error.
+
+    The setting is the process's, and several engines may be in here at once, so the last one to leave puts
+    back what the first has found.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards both; nothing is done under it but changing the setting
+        self._inside = 0
+        self._changed: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                name = "distributed.admin.large-graph-warning-threshold"
+                self._changed = dask.config.set({name: sys.maxsize})
+
+    def __exit__(self, *exc: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._changed.__exit__(None, None, None)
+
+
+_unwarned = _Unwarned()
+
+
 class DaskEngine:
     """Hands messages to a Dask cluster, each as one task.
 
@@ -138,8 +167,7 @@ class DaskEngine:
         self._collector.start()
 
     def submit(self, ticket: int, work: Work) -> None:
-        # A large message is not what Dask warns of, and where warnings are errors that would be the end.
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": sys.maxsize}):
+        with _unwarned:
             # Dask groups tasks by what stands before the first number, and remembers each group.
             future = self._client.submit(
                 _remote.run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import gc
 import os
 import pickle
@@ -16,6 +17,7 @@ from concurrent.futures import CancelledError, Executor, as_completed, wait
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy
 import pytest
 import tasks
@@ -24,7 +26,7 @@ from distributed import Client, KilledWorker
 from helpers import PATIENCE, Counted, Gate, assert_all_free, run_script, wait_until
 
 from bounded_executor import BoundedExecutor, BrokenProcessPool, QueueFull, TerminatedWorkerError
-from bounded_executor._dask import _Stayed
+from bounded_executor._dask import _Stayed, _unwarned
 from bounded_executor._remote import Entry, Kind, Outcomes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:ResourceWarning")
@@ -156,6 +158,14 @@ def test_the_client_of_the_caller_stays_open_and_ours_does_not(two: Cluster, cli
 def test_large_arguments_are_no_matter_for_a_warning(client: Client) -> None:
     with BoundedExecutor.for_dask(client) as ex:
         assert ex.submit(len, bytes(12_000_000)).result(PATIENCE) == 12_000_000
+        # The setting is the user's again, whichever of several executors was the last.
+        threshold = dask.config.get("distributed.admin.large-graph-warning-threshold")
+        first, second = contextlib.ExitStack(), contextlib.ExitStack()
+        first.enter_context(_unwarned)
+        second.enter_context(_unwarned)
+        first.close()
+        second.close()
+        assert dask.config.get("distributed.admin.large-graph-warning-threshold") == threshold != sys.maxsize
 
 
 # The bound.
