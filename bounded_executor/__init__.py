@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from ._executor import BoundedExecutor
+    from ._future import BoundedFuture
     from ._pool import BoundedProcessPoolExecutor
-    from ._work import BoundedFuture
     from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
     from .events import TaskEvent
     from .stats import ExecutorStats, Histogram
@@ -35,9 +35,9 @@ def __getattr__(name: str) -> Any:
         return version("loky-bounded-executor")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _executor, _pool, _work, errors, events, stats
+    from . import _executor, _future, _pool, errors, events, stats
 
-    for module in (_executor, _pool, _work, errors, events, stats):
+    for module in (_executor, _future, _pool, errors, events, stats):
         globals().update({public: getattr(module, public) for public in module.__all__ if public in __all__})
     return globals()[name]
 

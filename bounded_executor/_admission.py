@@ -16,7 +16,7 @@ from types import FrameType
 from ._delivery import delivering
 from ._saying import Log
 
-__all__ = ["TellOnce", "must_not_block"]
+__all__ = ["TellOnce", "must_not_block", "outer_frame"]
 
 _log = Log()
 
@@ -52,6 +52,14 @@ def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
     if code.co_name == "run_in_executor" or "run_in_executor" in code.co_names:
         return "run_in_executor"
     return None
+
+
+def outer_frame() -> FrameType | None:
+    """Return the frame of the code outside of this package that led here."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__package__") == __package__:
+        frame = frame.f_back
+    return frame
 
 
 class TellOnce:

@@ -27,10 +27,11 @@ from typing import Any, TypeVar
 from ._awaiting import retrieve
 from ._core import Core
 from ._delivery import Delivery
+from ._future import BoundedFuture
 from ._outcomes import Group
 from ._parts import Pickled, Remote
 from ._phase import late_map
-from ._work import BoundedFuture, FutureSink, Work
+from ._work import FutureSink, Work
 
 __all__ = ["AsyncMap", "AsyncSink", "AwaitedFuture", "Source", "fit_for_asyncio"]
 

@@ -19,8 +19,9 @@ from . import _pickling
 from ._async_map import AsyncMap, AsyncSink, AwaitedFuture, Source, fit_for_asyncio
 from ._awaiting import finish, in_thread, slot
 from ._core import Core
+from ._future import BoundedFuture
 from ._params import check_count, check_seconds
-from ._work import BoundedFuture, Work
+from ._work import Work
 
 __all__ = ["Coroutines"]
 

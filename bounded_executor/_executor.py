@@ -26,12 +26,13 @@ from ._admission import TellOnce, must_not_block
 from ._core import Core
 from ._coroutines import Coroutines
 from ._engine import Engine, engine_of
+from ._future import BoundedFuture
 from ._inner import Inner
 from ._map import MapRun
 from ._map_iterator import MapIterator, length_of
 from ._params import Bounds, check_bool, check_count, check_seconds
 from ._sigterm import Drain
-from ._work import BoundedFuture, FutureSink, Work
+from ._work import FutureSink, Work
 from .events import TaskEvent
 from .stats import ExecutorStats
 

@@ -294,6 +294,8 @@ class Inner(Backend):
                 self._engine.cancel(ticket)
 
     def _fail_held(self, make_error: ErrorFactory) -> None:
+        # What has not begun there is not to begin any more.
+        self._cancel(None)
         held, self._held = self._held, {}
         self._tasks, self._expected = 0, 0.0
         for one in held.values():
@@ -302,3 +304,4 @@ class Inner(Backend):
 
     def _let_go(self) -> None:
         self._engine.close()
+        self._came.clear()

@@ -14,10 +14,10 @@ oldest items, one for each worker: whoever waits for them must not wait for what
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FuturesTimeoutError
 from functools import partial
 from itertools import islice
 from math import inf
@@ -25,7 +25,7 @@ from time import monotonic
 from typing import Any
 
 from . import _pickling
-from ._admission import must_not_block
+from ._admission import must_not_block, outer_frame
 from ._backend import Backend
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher
@@ -33,7 +33,7 @@ from ._fetched import Fetched
 from ._function import Function
 from ._inputs import Inputs
 from ._outcomes import Group
-from ._parts import Item, Pickled, sizes_of
+from ._parts import Item, Pickled, Remote, sizes_of
 from ._phase import late_map, shutdown_error
 from ._results import Results
 from ._work import Work
@@ -131,7 +131,8 @@ class MapRun:
     def outcome(
         self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
-        self._results.put(index, partial(load_outcome, ok, body), len(body), quietly=True)
+        found = partial(self._load, body) if isinstance(body, Remote) else partial(load_outcome, ok, body)
+        self._results.put(index, found, len(body), quietly=True)
         return self._results.ring
 
     def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
@@ -261,6 +262,13 @@ class MapRun:
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - monotonic())
 
+    def _load(self, result: Remote) -> Any:
+        """Fetch a result that is elsewhere, in what is left of the time."""
+        try:
+            return result.fetch(self._seconds_left())
+        except FuturesTimeoutError:
+            raise self._timed_out() from None
+
     def _timed_out(self) -> Exception:
         return late_map("map", self._timeout, self._fetched, self._pulled - self._fetched)
 
@@ -365,7 +373,7 @@ class MapRun:
         ledger = self._dispatcher.ledger
         force = False
         if block and not ledger.free(sizes[0]):
-            force = must_not_block(_caller(), self._backend.is_current()) is not None
+            force = must_not_block(outer_frame(), self._backend.is_current()) is not None
         left = None if self._run_on else self._seconds_left()
         try:
             return ledger.acquire(
@@ -382,11 +390,3 @@ class MapRun:
 
 def _raise(error: BaseException) -> Any:
     raise error
-
-
-def _caller() -> Any:
-    frame = sys._getframe(1)
-    here = frame.f_globals
-    while frame is not None and frame.f_globals.get("__package__") == here["__package__"]:
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame

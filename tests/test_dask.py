@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import concurrent.futures
 import contextlib
 import gc
 import os
@@ -12,7 +13,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Executor, as_completed, wait
 from pathlib import Path
 from typing import Any
@@ -453,20 +454,22 @@ def test_a_worker_dies_and_another_joins_in_the_middle(tmp_path: Path) -> None:
         found.add_worker(kind=BARE)
         client.wait_for_workers(2)
         with BoundedExecutor.for_dask(client, queue_size=100) as ex:
-            futures = [ex.submit(note, str(tmp_path), number) for number in range(60)]
+            futures = []
+
+            def submit_until(condition: Callable[[], bool]) -> None:
+                # The workers are counted while tasks wait.
+                while not condition():
+                    futures.append(ex.submit(note, str(tmp_path), len(futures)))
+
+            submit_until(lambda: len(futures) == 60)
             futures[20].result(PATIENCE)
             found.kill(first)
-            futures += [ex.submit(note, str(tmp_path), number) for number in range(60, 200)]
-            wait_until(lambda: ex._max_workers == 1)
+            submit_until(lambda: len(futures) >= 200 and ex._max_workers == 1)
             found.add_worker(kind=BARE)
-            number = 200
-            # It is looked for while tasks wait.
-            while ex._max_workers < 2 or processes(tmp_path) < 3 or number < 400:
-                futures.append(ex.submit(note, str(tmp_path), number))
-                number += 1
+            submit_until(lambda: len(futures) >= 400 and ex._max_workers == 2 and processes(tmp_path) == 3)
             # Each once, and right.
             results = collections.Counter(future.result(PATIENCE) for future in as_completed(futures))
-            assert results == collections.Counter(range(number))
+            assert results == collections.Counter(range(len(futures)))
             assert_all_free(ex)
 
 
@@ -537,3 +540,15 @@ def test_a_lost_cluster_ends_every_future_with_a_clear_error(how: str, tmp_path:
             stayed.result(PATIENCE)
         ex.shutdown()
         assert ex.stats().unfinished == 0
+
+
+def test_the_time_of_a_map_is_up_also_while_a_large_result_is_fetched(client: Client) -> None:
+    with BoundedExecutor.for_dask(client) as ex:
+        results = ex.map(large, range(2), timeout=PATIENCE)
+        assert next(results)[0] == 0
+        late = ex.map(large, range(2), timeout=2)
+        wait_until(lambda: ex.stats().unfinished == 0)
+        time.sleep(2)
+        with pytest.raises(concurrent.futures.TimeoutError, match="map did not finish within timeout=2"):
+            next(late)
+        assert next(results)[0] == 1

@@ -12,12 +12,13 @@ from test_state_machine import FakeDelivery
 from bounded_executor._board import FILLED, HALF, INDEX, Board, Place
 from bounded_executor._dispatch import Dispatcher
 from bounded_executor._function import Function
+from bounded_executor._future import BoundedFuture
 from bounded_executor._holdup import HoldUp
 from bounded_executor._ledger import Ledger
 from bounded_executor._outcomes import SIZE
 from bounded_executor._roster import Child, Roster
 from bounded_executor._wire import Channel
-from bounded_executor._work import BoundedFuture, FutureSink, Work
+from bounded_executor._work import FutureSink, Work
 
 
 class Scene:

@@ -15,9 +15,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from bounded_executor import BrokenProcessPool, QueueFull
 from bounded_executor._dispatch import Dispatcher
 from bounded_executor._function import Function
+from bounded_executor._future import BoundedFuture
 from bounded_executor._ledger import Ledger
 from bounded_executor._outcomes import Group
-from bounded_executor._work import BoundedFuture, FutureSink, Sink, Work
+from bounded_executor._work import FutureSink, Sink, Work
 
 Item = tuple[int, int]  # number of the submission, index in it
 

@@ -18,8 +18,8 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
+from .._future import BoundedFuture
 from .._pool import BoundedProcessPoolExecutor
-from .._work import BoundedFuture
 from ..errors import BrokenProcessPool, TerminatedWorkerError
 from .inputs import Inputs, Item
 from .output import Output, result_line

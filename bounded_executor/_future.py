@@ -1,0 +1,77 @@
+"""What ``submit`` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures._base import PENDING, RUNNING
+from time import monotonic
+from typing import Any, TypeVar, cast
+
+from ._parts import Remote
+
+__all__ = ["BoundedFuture"]
+
+T = TypeVar("T")
+
+
+class BoundedFuture(Future[T]):
+    """A future whose ``cancel`` gives the slot back at once, and that knows how its call ran.
+
+    Attributes:
+        seconds: how long the call ran in its process, in its last attempt; None until it is done, and
+            where nobody knows, as after a crash. Short calls that came back together share their time
+            evenly.
+        attempts: how often the call was started: 1 without retries, 0 if it never was, and until it is
+            done.
+
+    Both are set before the future is resolved, and do not change after that.
+    """
+
+    seconds: float | None = None
+    attempts: int = 0
+    _forget: Callable[[], object] | None = None
+
+    def cancel(self) -> bool:
+        """Cancel the call if no worker has been given it, like the standard library's futures."""
+        cancelled = super().cancel()
+        forget = self._forget
+        if cancelled and forget is not None:
+            forget()
+        return cancelled
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the call's result or raise its error, like the standard library's futures.
+
+        Args:
+            timeout: seconds to wait; None: no limit.
+
+        Raises:
+            TimeoutError: it took longer.
+            CancelledError: the call was cancelled.
+            BaseException: what the call raised; or its result stayed with the worker that made it
+                (``BoundedExecutor.for_dask``) and is lost.
+        """
+        try:
+            deadline = None if timeout is None else monotonic() + timeout
+            result: Any = super().result(timeout)
+            if isinstance(result, Remote):
+                # Two threads that ask at once both fetch it, and find the same.
+                result = result.fetch(None if deadline is None else max(0.0, deadline - monotonic()))
+                self._result = result
+            return cast(T, result)
+        finally:
+            # An error has this frame in its traceback, and the future has the error.
+            del self
+
+    def _get_snapshot(self) -> Any:
+        # What asyncio copies from since Python 3.14, where it used to ask for the result.
+        done, cancelled, result, error = super()._get_snapshot()  # type: ignore[misc]
+        return done, cancelled, self.result() if isinstance(result, Remote) else result, error
+
+    def _wait_again(self, forget: Callable[[], object] | None) -> None:
+        """Be cancellable once more: the worker that was given the call has not begun it."""
+        self._forget = forget
+        with self._condition:
+            if self._state == RUNNING:
+                self._state = PENDING
