@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cli_runs import COMMAND, inputs_of, lines_of, one_line, run, start
-from helpers import script_environment, wait_until
+from helpers import script_environment, start_script, wait_until
 
 
 @pytest.fixture
@@ -91,6 +91,57 @@ def test_a_process_that_dies_is_that_lines_error() -> None:
     out, _ = run("cli_tasks:die", "--workers", 1, "--keep-going", given="1\ndie\n3\n", status=1)
     assert [line.get("result") for line in out] == ["1", None, "3"]
     assert out[1]["error"].startswith("TerminatedWorkerError: ")
+
+
+def test_a_log_record_is_a_line_as_others_are() -> None:
+    options = ["cli_tasks:die", "--workers", 1, "--keep-going"]
+    _, err = run(*options, given="die\n1\n", status=1)
+    record, summary = err.splitlines()
+    assert record.startswith("bounded-executor: cli_tasks.die was not finished: its process ")
+    assert summary.startswith("bounded-executor: 1 succeeded, 1 failed")
+    _, err = run(*options, "--quiet", given="die\n1\n", status=1)
+    assert err == ""
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)], ids=["", "quiet"])
+def test_log_records_of_all_levels(quiet: tuple[str, ...], source: Path, written: Path) -> None:
+    source.write_text("a\n")
+    code = """
+        import logging, os, sys
+        from bounded_executor._cli import main
+
+        def say(file):
+            logger = logging.getLogger("bounded_executor")
+            logger.info("for information")
+            logger.warning("some %s", "warning")
+            logger.error("of two\\nlines")
+            try:
+                len(5)
+            except TypeError:
+                logger.critical("a mistake", exc_info=True)
+
+        os.fsync = say
+        if __name__ == "__main__":
+            if "own" in sys.argv:
+                sys.argv.remove("own")
+                logging.basicConfig(format="mine: %(message)s")
+            main(["map", "cli_tasks:upper", *sys.argv[1:], "--overwrite"])
+        """
+
+    def said(*options: object) -> str:
+        with start_script(code, source, "--output", written, *quiet, *options) as process:
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return err
+
+    warning = [] if quiet else ["bounded-executor: some warning"]
+    lines = said().splitlines()
+    first = [*warning, "bounded-executor: of two lines", "bounded-executor: a mistake"]
+    assert lines[: len(first) + 1] == [*first, "Traceback (most recent call last):"]
+    # Whoever has set up logging has them as they asked for, and once.
+    err = said("own")
+    assert "mine: some warning\nmine: of two\nlines\n" in err
+    assert "bounded-executor: of" not in err
 
 
 def test_unordered_writes_what_finishes(tmp_path: Path, written: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .._pool import BoundedProcessPoolExecutor
 from .arguments import executor_parameters, parse_arguments
@@ -14,6 +15,7 @@ from .inputs import Inputs
 from .output import Unwritable, open_output
 from .problems import Unusable, say
 from .progress import Counts, choose_progress
+from .records import records_said
 from .resume import Written, check_fits, read_written
 from .run import Run
 
@@ -40,6 +42,12 @@ def _map(options: argparse.Namespace) -> int:
     see_current_directory()
     function = find_function(options.function)
     check_modules(options.preload)
+    # The modules are imported: they may have set up logging.
+    with records_said(quiet=options.quiet):
+        return _run(options, function)
+
+
+def _run(options: argparse.Namespace, function: Callable[..., Any]) -> int:
     inputs = Inputs(options.input, as_json=options.json)
     try:
         if options.output is not None and inputs.is_file(options.output):

@@ -21,4 +21,5 @@ def one_line(error: BaseException) -> str:
 
 def say(text: str) -> None:
     """Write one line of ours to standard error."""
-    print(f"{PROGRAM}: {text}", file=sys.stderr, flush=True)
+    # The newline in the same write: more than one thread says something.
+    print(f"{PROGRAM}: {text}\n", end="", file=sys.stderr, flush=True)
