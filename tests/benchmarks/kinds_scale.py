@@ -109,7 +109,7 @@ def busy(contender: Contender, params: dict[str, Any], answer: Answer) -> None:
         _give_in_bursts(ex, seconds, workers * each, params.get("pause", 0.0), workers)
         ex.shutdown()
         core = (time.process_time() - before) / (time.perf_counter() - start)
-    held = window or workers
+    held = window or workers + workers // 20
     # What is held is on its way, or it runs, or it waits.
     model = min(1.0, held * seconds / (workers * (seconds + latency)))
     # Until each has had its first task, and while some have had their last, nobody can be kept busy.
