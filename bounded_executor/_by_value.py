@@ -78,8 +78,10 @@ def tell_unfit(fn: Callable[..., Any], error: Exception) -> None:
         )
         # The future has the error too, and nobody may look at it.
         _log.warning("%s", text)
-    if hasattr(error, "add_note"):
-        error.add_note(text)
+    # There are notes since Python 3.11.
+    add_note = getattr(error, "add_note", None)
+    if add_note is not None:
+        add_note(text)
 
 
 def _can_be_sent(value: Any) -> bool:

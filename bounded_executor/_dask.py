@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-import dask
+import dask.config
 from distributed import Client, KilledWorker
 from distributed import TimeoutError as DaskTimeoutError
 
@@ -351,6 +351,7 @@ class _Stayed(Remote):
                 # Unless another thread was first, and has released it.
                 if self._found is None:
                     raise self._lost(error) from error
+        assert self._found is not None
         ((_, body, _),) = outcomes_of(self._found)
         assert not isinstance(body, Group)
         return load(body)
