@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as FuturesTimeoutError
 from concurrent.futures.process import BrokenProcessPool
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -51,6 +52,8 @@ AT_ONCE = 64
 # default of 1,000 far more than the queue may weigh.
 KEPT = 10
 CLOSING_SECONDS = 10.0
+# For how long a cluster may be without workers before that is told.
+DESERTED_SECONDS = 5.0
 
 
 def connect(client: Client | str) -> tuple[Client, bool]:
@@ -158,6 +161,7 @@ class DaskEngine:
         self._collector: threading.Thread | None = None
         self._looking = False
         self._told = False
+        self._deserted_since: float | None = None
         self._take_count(client.nthreads())
 
     def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
@@ -173,7 +177,8 @@ class DaskEngine:
                 _remote.run,
                 *wire_form(work),
                 ticket,
-                self.batch_seconds,
+                # The items of a chunk of a given length stay together.
+                self.batch_seconds if work.joins else None,
                 True,
                 bool(self._retries),
                 key=f"{work.name}-{ticket}-{self._name}",
@@ -191,14 +196,16 @@ class DaskEngine:
             future.release()
 
     def look(self) -> None:
-        if self._deserted and self._futures and not self._told:
+        since = self._deserted_since
+        deserted = since is not None and monotonic() - since > DESERTED_SECONDS and bool(self._futures)
+        if deserted and not self._told:
             _log.warning(
                 "the Dask cluster has no workers: %d messages wait for one. A worker that cannot import "
                 "bounded_executor ends by itself when it is given one: loky-bounded-executor must be "
                 "installed where workers run.",
                 len(self._futures),
             )
-        self._told = self._deserted and (self._told or bool(self._futures))
+        self._told = since is not None and (self._told or deserted)
         if not self._looking:
             self._looking = True
             # Not by a thread of ours: where the scheduler is gone this takes long.
@@ -232,7 +239,10 @@ class DaskEngine:
             self._changed()
 
     def _take_count(self, threads: Mapping[str, int]) -> None:
-        self._deserted = not threads
+        if threads:
+            self._deserted_since = None
+        elif self._deserted_since is None:
+            self._deserted_since = monotonic()
         # One at least: what comes before the workers waits for them over there.
         self.capacity = max(1, sum(threads.values()))
 

@@ -23,7 +23,7 @@ import numpy
 import pytest
 import tasks
 from dask_cluster import BARE, Cluster, cluster
-from distributed import Client, KilledWorker
+from distributed import Client, KilledWorker, get_worker
 from helpers import PATIENCE, Counted, Gate, assert_all_free, run_script, wait_until
 
 from bounded_executor import BoundedExecutor, BrokenProcessPool, QueueFull, TerminatedWorkerError
@@ -218,6 +218,19 @@ def test_short_tasks_share_messages(client: Client) -> None:
         list(ex.map(abs, range(300)))
         alone = client.run_on_scheduler(count) - before
     assert alone > together
+
+
+def message_of(number: int) -> str:
+    """Return which message a task has come in, and take longer than short tasks that travel together may."""
+    time.sleep(0.03)
+    return str(get_worker().get_current_task())
+
+
+def test_the_items_of_a_chunk_stay_together(client: Client) -> None:
+    with BoundedExecutor.for_dask(client) as ex:
+        messages = list(ex.map(message_of, range(12), chunksize=4))
+    assert [len(set(messages[at : at + 4])) for at in (0, 4, 8)] == [1, 1, 1]
+    assert len(set(messages)) == 3
 
 
 # Results that stay.

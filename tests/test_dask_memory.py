@@ -32,6 +32,6 @@ def test_messages_that_were_sent_are_not_kept() -> None:
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("memory is read from /proc")
     with cluster() as one:
-        grown = int(run_script(CODE, one.address))
+        grown = int(run_script(CODE, one.address, quiet=False))
     # All that was sent are 30 MB.
     assert grown < 300 * 100_000 / 2

@@ -8,12 +8,13 @@ call that a process on another machine would get, and it is run here.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, InvalidStateError
 from functools import partial
 from time import monotonic, perf_counter
 from types import FunctionType
@@ -144,7 +145,9 @@ class HeldExecutor(_Clocked):
             call, tell = self._held.popleft()
             # First: its end makes room for others.
             self.tasks -= call.tasks
-        how(call, tell)
+        # Whoever has submitted it may cancel it at any moment.
+        with contextlib.suppress(InvalidStateError):
+            how(call, tell)
         return True
 
 
