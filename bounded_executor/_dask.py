@@ -256,7 +256,12 @@ class DaskEngine:
                 while len(some) < AT_ONCE:
                     some.append(self._ended.get_nowait())
             going_on = None not in some
-            self._take([one for one in some if one is not None])
+            try:
+                self._take([one for one in some if one is not None])
+            except Exception as error:
+                # Something that no worker of ours returns; nobody is to wait for it for ever.
+                for ticket in [one[0] for one in some if one is not None and one[0] in self._futures]:
+                    self._tell(ticket, error.with_traceback(None))
             # As long as we hold a future, Dask holds its result.
             del some
         self._close_client()

@@ -345,6 +345,20 @@ def test_an_error_keeps_no_future_alive(client: Client) -> None:
         gc.enable()
 
 
+def test_an_outcome_that_cannot_be_read_fails_its_task(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(outcomes: Any) -> Any:
+        raise LookupError("what is this?")
+
+    with BoundedExecutor.for_dask(client) as ex:
+        with monkeypatch.context() as patch:
+            patch.setattr("bounded_executor._dask.outcomes_of", refuse)
+            assert isinstance(ex.submit(abs, -1).exception(PATIENCE), LookupError)
+        assert ex.submit(abs, -2).result(PATIENCE) == 2
+        assert_all_free(ex)
+
+
 def fail_at_first(folder: str, times: int) -> int:
     tried = len(os.listdir(folder))
     Path(folder, f"{time.monotonic_ns()}").touch()
