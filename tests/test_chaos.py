@@ -267,7 +267,7 @@ def profile(examples: int, events: int, *, fixed: bool) -> Callable[[Any], Any]:
     return decorate
 
 
-@profile(20, 40, fixed=True)
+@profile(10, 40, fixed=True)
 def test_chaos(events: Any, seed: int, workers: int, limit: int | None, how: str) -> None:
     run(events, seed, workers, limit, how)
 

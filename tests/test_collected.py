@@ -66,8 +66,15 @@ EVERYWHERE = """
 """
 
 
-@pytest.mark.parametrize("cancel", ["cancel", "finish"])
-@pytest.mark.parametrize("wait", ["wait", "leave"])
+@pytest.mark.parametrize(
+    ("wait", "cancel"),
+    [
+        ("wait", "finish"),
+        ("leave", "cancel"),
+        pytest.param("wait", "cancel", marks=pytest.mark.slow),
+        pytest.param("leave", "finish", marks=pytest.mark.slow),
+    ],
+)
 def test_a_del_may_shut_the_executor_down_anywhere(wait: str, cancel: str) -> None:
     assert run_script(EVERYWHERE, wait, cancel, seconds=100) == "True True\n"
 

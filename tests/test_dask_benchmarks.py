@@ -42,6 +42,7 @@ def test_memory(tmp_path: Path) -> None:
     assert text.count("## Memory of the scheduler") == 1 and "--tasks 200" in text and "Stays." in text
 
 
+@pytest.mark.slow
 def test_rates() -> None:
     feeds = ["ours: map", "client.map of 1,000, then gather"]
     out = run("dask_rates.py", "--rounds", "1", "--task", "nothing", "--feed", *feeds)
