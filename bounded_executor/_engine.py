@@ -17,7 +17,15 @@ from ._outcomes import Group
 from ._parts import Parts, Pickled
 from ._work import Work
 
-__all__ = ["MESSAGES_PER_WORKER", "Ended", "Engine", "WorkerLost", "engine_of", "outcomes_of", "wire_form"]
+__all__ = [
+    "MESSAGES_PER_WORKER",
+    "Ended",
+    "Engine",
+    "ExecutorEngine",
+    "WorkerLost",
+    "outcomes_of",
+    "wire_form",
+]
 
 # As many of the shortest tasks, one in each, as keep a worker busy while others are on their way.
 MESSAGES_PER_WORKER = 64
@@ -99,11 +107,6 @@ def _outcome_of(entry: _remote.Entry) -> Outcome:
         return True, Group(entry.body, entry.items, True), entry.seconds
     body = Parts.of_body(entry.body) if entry.kind == _remote.Kind.PARTS else entry.body
     return entry.kind != _remote.Kind.ERROR, body, entry.seconds
-
-
-def engine_of(executor: Executor) -> Engine:
-    """Return the engine that an executor is."""
-    return ExecutorEngine(executor)
 
 
 class ExecutorEngine:

@@ -25,7 +25,7 @@ from . import _pickling
 from ._admission import TellOnce, must_not_block
 from ._core import Core
 from ._coroutines import Coroutines
-from ._engine import Engine, engine_of
+from ._engine import Engine, ExecutorEngine
 from ._future import BoundedFuture
 from ._inner import Inner
 from ._map import MapRun
@@ -89,7 +89,7 @@ class BoundedExecutor(Coroutines, Executor):
         if not isinstance(executor, Executor):
             raise TypeError(f"executor must be a concurrent.futures.Executor, got {executor!r}")
         self._open(
-            engine_of(executor),
+            ExecutorEngine(executor),
             queue_size=queue_size,
             queue_bytes=queue_bytes,
             window=window,
