@@ -44,8 +44,8 @@ class Arrivals:
         :meth:`deliver` is to follow. How long it ran may not be known.
         """
         if index != work.done:
-            raise RuntimeError(f"outcome {index} of work {work.ident} came before {work.done}")
-        work.done += 1
+            raise RuntimeError(f"outcome {index} of {work.name} came when {work.done} was due")
+        self._count_done(work, 1)
         if ok:
             self.succeeded += 1
         else:
@@ -66,7 +66,7 @@ class Arrivals:
         :meth:`deliver` is to follow.
         """
         first = work.done
-        work.done += group.count
+        self._count_done(work, group.count)
         self.succeeded += group.count
         if seconds is not None:
             work.function.learn(seconds, group.size, group.count)
@@ -76,6 +76,14 @@ class Arrivals:
         size = work.size(first, group.count)
         self.ledger.finish(group.count, size=size, to_deliver=work.sink.to_deliver)
         self._arrived.append(work.sink.outcomes(work.first + first, group, seconds))
+
+    def _count_done(self, work: Work, count: int) -> None:
+        if work.done + count > work.count:
+            raise RuntimeError(
+                f"{work.name}: outcomes {work.done} to {work.done + count - 1} came for a batch of {work.count}"
+            )
+        work.done += count
+        work.refusals = 0
 
     def follow(self, let_know: Callable[[], None]) -> None:
         """Have something called by :meth:`deliver`, between what was noted before and what comes after."""

@@ -12,13 +12,19 @@ from collections import OrderedDict
 
 from ._work import Work
 
-__all__ = ["BATCH_SECONDS", "gather", "is_done_within", "most"]
+__all__ = ["BATCH_SECONDS", "MOST_REFUSALS", "RESULT_BYTES", "gather", "is_done_within", "lightest", "most"]
 
 # How long a worker of ours should be busy with what one message brings.
 BATCH_SECONDS = 0.0025
 # What a message may weigh if it holds more than one task, there and, as far as is known, back.
 BATCH_BYTES = 1 << 18
-# And what it may hold. More would make it hardly cheaper.
+# What the results of the tasks that a worker has may weigh together, as far as is known, where there are more
+# than one.
+RESULT_BYTES = 1 << 20
+# Times that tasks may be taken back from workers in a row, with no outcome in between. After that each is given
+# by itself, and to a worker that has nothing else.
+MOST_REFUSALS = 100
+# What a message may hold. More would make it hardly cheaper.
 BATCH_TASKS = 256
 
 
@@ -26,12 +32,17 @@ def is_done_within(work: Work, seconds: float | None) -> bool:
     """Return whether one task takes so long at most, as far as is known; None: it may take any time."""
     if seconds is None:
         return True
-    if work.sink.revocable:
+    if work.sink.revocable or work.refusals >= MOST_REFUSALS:
         # It could not be ended before it has begun.
         return False
     known = work.function.seconds
     heavy = max(work.weight(), work.function.size) > BATCH_BYTES
     return known is not None and known <= seconds and not heavy
+
+
+def lightest(work: Work, weight: int) -> int:
+    """Return how many of the tasks of this work have results that weigh so much, as far as is known; 1 at least."""
+    return max(1, int(weight / max(work.function.size, 1.0)))
 
 
 def gather(first: Work, waiting: OrderedDict[int, Work], most: int) -> list[Work]:
@@ -72,6 +83,5 @@ def most(
         return work.count
     part = -(-waiting // among)
     quick = int(batch_seconds / max(seconds, 1e-9))
-    light = int(BATCH_BYTES / max(work.function.size, 1.0))
-    number = min(BATCH_TASKS, part, quick, light)
+    number = min(BATCH_TASKS, part, quick, lightest(work, BATCH_BYTES))
     return number if limit is None else min(number, limit)

@@ -1,57 +1,132 @@
-"""Memory that the parent shares with all children: what each has begun, and results it has not sent yet.
+"""Memory that the parent shares with all workers: what each has begun, and results that it has not sent yet.
 
-Each child has a place in it. There it notes which item it begins: when it has died, this tells a task
-that died with it from one that was only on its way to it, which nobody needs to miss. And it keeps
-there the results of short tasks that it will send together, so that its death costs none of them, and
-that the parent can fetch them when a long task follows. The parent leaves one note: to begin nothing
-more. A note costs less than a microsecond, and no message.
+Each worker has a place in it. There it notes which items it begins: when it has died, this tells a task
+that died with it from one that was only on its way to it. And it keeps there the results of short tasks
+that it will send together, so that its death costs none of them, and that the parent can fetch them when
+a long task follows. The parent writes one word: to begin nothing more. A note costs less than a
+microsecond, and no message.
 
-What is read while the child goes on writing has to be right too. Each number is written at once and
-whole. The order in which they become visible is that in which they were written, at the latest a
-moment later, and whoever relies on it waits for that moment.
+The protocol
+    A place is three words of 64 bits and the bytes of results. Each word has one writer, which writes it
+    whole, at once. A *turn* is a message with work, numbered from 1 for each worker.
+
+    ========  ======  =============================================================================
+    word      writer  value
+    ========  ======  =============================================================================
+    `BEGUN`   worker  turn ``<< 32 |`` items of this turn that it has begun (turn modulo 2**32)
+    `KEPT`    worker  index of the first result that is kept ``<< 32 |`` flag ``|`` bytes of all
+    `STOP`    parent  last turn that it applies to ``<< 3 | lag << 2 |`` how much may still begin
+    ========  ======  =============================================================================
+
+    The worker, in this order:
+
+    1. comes to a turn: ``KEPT = 0``, then ``BEGUN = (turn, 0)``;
+    2. for each item: ``BEGUN = (turn, index + 1)``, *then* reads ``STOP``;
+    3. if ``STOP`` refuses the item: ``BEGUN = (turn, index)``, which withdraws the note; sends what is
+       kept; sends STOPPED with the index; begins no more of this turn;
+    4. otherwise runs it, and sends its outcome, or writes the result behind those that are kept and then
+       ``KEPT``;
+    5. sends what is kept, *then* ``KEPT = (next index, nothing)``, and only then writes over it.
+
+    The parent, in this order:
+
+    1. writes ``STOP``, *then* reads ``BEGUN``;
+    2. takes a value of ``BEGUN`` for settled when two looks, the second at least `SETTLE_SECONDS` after the
+       first, have found ``BEGUN`` and ``KEPT`` unchanged. What was written before them is visible by then:
+       processors let others see a write within a microsecond, whether or not the process that made it
+       goes on. So the worker either had not begun the next item before the first look, and will read
+       ``STOP`` before it does, or its note would have been seen;
+    3. takes back what is behind a settled ``BEGUN``, and nothing else;
+    4. copies kept results when the words are settled, and uses the copy when a third look, again
+       `SETTLE_SECONDS` later, finds that they have not moved. Had they been written over meanwhile,
+       the write to ``KEPT`` that comes before it would be visible.
+
+    Of a worker that has ended, all words are final: the item behind the last outcome is to blame if
+    ``BEGUN`` counts it, and was never run if not.
+
+    ``STOP`` always lets one item of the worker's present turn run, if none was begun: whatever was given
+    makes progress, so that giving and taking back cannot go on without an outcome.
 """
 
 from __future__ import annotations
 
 import mmap
 import os
+import sys
+from typing import NamedTuple
 
 __all__ = [
+    "BEGUN",
     "CAN_SHARE",
     "CAPACITY",
-    "FILLED",
     "HALF",
-    "INDEX",
     "INTEGERS",
     "INTEGER_BYTES",
-    "REFUSE",
+    "KEPT",
+    "SETTLE_SECONDS",
     "STOP",
+    "TURN_SHIFT",
     "Board",
+    "May",
     "Place",
+    "Words",
     "open_board",
 ]
 
-CAN_SHARE = hasattr(os, "memfd_create")
+# Where pointers have 32 bits, a word of 64 is written in two steps.
+CAN_SHARE = hasattr(os, "memfd_create") and sys.maxsize > 1 << 32
 
-# The numbers at the beginning of a place. The child writes them itself: a call would cost as much again.
-TURN, INDEX = 0, 1  # what has been begun: which of the pieces of work that it was given, which item
-STOP = 2  # the last turn in which no further item is to be begun
-REFUSE = 3  # the last turn in which a first item is not to be begun
-OWNER = 4  # the turn that the results which follow belong to
-FILLED = 5  # index of the first of them in the upper half, and the bytes of all
-_HEAD = 48
+# Time after which what a processor has written is visible to all others; it takes less than a microsecond.
+SETTLE_SECONDS = 0.002
+
+# Indexes of the words in a place. The worker writes its own itself: a call would cost as much again.
+BEGUN, STOP, KEPT = 0, 1, 2
+_HEAD = 24
+# BEGUN and KEPT are two halves of so many bits.
 HALF = 32
-# In the lower half: these are integers of this size, and not pickles.
+_LOW = (1 << HALF) - 1
+# In the lower half of KEPT: the results are integers of this size, and not pickles.
 INTEGERS = 1 << 31
 INTEGER_BYTES = 8
+# STOP: where the turn begins, and the flag that it is the one behind the worker's present turn.
+TURN_SHIFT = 3
+_LAG = 1 << 2
 PLACE_BYTES = 1 << 14
 # Bytes of results.
 CAPACITY = PLACE_BYTES - _HEAD
-# More children than this at once are possible only where very many take their time to leave. Those
+# More workers than this at once are possible only where very many take their time to leave. Those
 # without a place are taken to have begun whatever they were given.
 PLACES = 4096
 # Where the size of files is limited there are fewer, but so many at least.
 FEWEST_PLACES = 4
+
+
+class May:
+    """What a worker that is stopped may still begin of its present turn; the lowest bits of STOP."""
+
+    NOTHING = 0
+    FIRST = 1
+    ALL = 2
+    MASK = 3
+
+
+class Words(NamedTuple):
+    """What a worker has written: see the protocol for what may be concluded from it."""
+
+    begun: int
+    kept: int
+
+    def begun_in(self, turn: int) -> int | None:
+        """Return how many items of this turn are noted as begun.
+
+        Returns:
+            0 also where the worker has not come to this turn; None: it has come to a later one.
+        """
+        ahead = ((self.begun >> HALF) - turn) & _LOW
+        if ahead:
+            # Numbers of turns begin anew after 2**32; the worker is at most one turn from the parent's.
+            return None if ahead < 1 << HALF - 1 else 0
+        return self.begun & _LOW
 
 
 class Board:
@@ -69,68 +144,61 @@ class Board:
         self._free = list(range(places - 1, -1, -1))
 
     def take(self) -> int | None:
-        """Return a place for a new child; None when all are taken."""
+        """Return a place for a new worker; None when all are taken."""
         if not self._free:
             return None
         place = self._free.pop()
-        # Turns begin with 1.
-        for number in (TURN, INDEX, STOP, REFUSE, OWNER, FILLED):
-            self._words[_at(place) + number] = 0
+        at = _at(place)
+        self._words[at : at + _HEAD // 8] = _ZEROS
         return place
 
     def give_back(self, place: int | None) -> None:
-        """Take note that the child of this place is gone."""
+        """Take note that the worker of this place is gone."""
         if place is not None:
             self._free.append(place)
 
-    def has_begun(self, place: int | None, turn: int, index: int) -> bool:
-        """Return whether the child of this place has begun this item, as far as is known."""
-        return place is None or self.begun(place, turn) == index
-
-    def begun(self, place: int, turn: int) -> int | None:
-        """Return the last item that the child has begun in this turn.
-
-        Returns:
-            -1: none yet; None: it has come to a later turn.
-        """
+    def words(self, place: int) -> Words:
+        """Return what the worker has written."""
         at = _at(place)
-        now = self._words[at + TURN]
-        if now != turn:
-            return -1 if now < turn else None
-        return self._words[at + INDEX]
+        return Words(self._words[at + BEGUN], self._words[at + KEPT])
 
-    def stop(self, place: int, turn: int) -> None:
-        """Have the child begin nothing more of what it has been given up to this turn."""
-        self._words[_at(place) + STOP] = turn
+    def has_begun(self, place: int | None, turn: int, index: int) -> bool:
+        """Return whether a worker that has ended had begun this item of this turn."""
+        if place is None:
+            return True
+        begun = self.words(place).begun_in(turn)
+        return begun is not None and begun > index
 
-    def refuse(self, place: int, turn: int) -> None:
-        """Do the same, but for work that it has begun: that it may run to its end."""
-        self._words[_at(place) + REFUSE] = turn
+    def stop(self, place: int, present: int, last: int, may: int) -> None:
+        """Have the worker begin nothing more of what it has been given.
 
-    def unsent(self, place: int, turn: int) -> tuple[int, bytes | list[int]]:
-        """Return what the child has not sent in this turn: index of the first result, and all results.
+        Args:
+            place: the worker's.
+            present: the turn that it is in, as far as is known.
+            last: the turn that it was given last; it is the present one or the next.
+            may: what it may still begin of the present turn, one of ``May``.
+        """
+        lag = _LAG if last > present else 0
+        self._words[_at(place) + STOP] = last << TURN_SHIFT | lag | may
+
+    def kept(self, place: int) -> tuple[int, bytes | list[int]]:
+        """Return the results that the worker keeps: index of the first one, and all.
 
         They are one pickle after the other, each with its size before it, or integers.
         """
-        at = _at(place)
-        # The owner comes first and last: what is read in between is then no other's.
-        if self._words[at + OWNER] != turn:
-            return 0, b""
-        filled = self._words[at + FILLED]
-        first, size = filled >> HALF, filled & INTEGERS - 1
+        word = self._words[_at(place) + KEPT]
         start = place * PLACE_BYTES + _HEAD
-        data = self._memory[start : start + size]
-        # They may have been sent, and others written in their place, while they were read.
-        same = self._words[at + FILLED] >> HALF == first and self._words[at + OWNER] == turn
-        if not same:
-            return 0, b""
-        return first, list(memoryview(data).cast("q")) if filled & INTEGERS else data
+        data = self._memory[start : start + (word & INTEGERS - 1)]
+        return word >> HALF, list(memoryview(data).cast("q")) if word & INTEGERS else data
 
     def close(self) -> None:
         """Let go of the memory."""
         self._words.release()
         self._memory.close()
         os.close(self.fd)
+
+
+_ZEROS = memoryview(bytes(_HEAD)).cast("Q")
 
 
 def _enlarge(fd: int) -> int:
@@ -155,7 +223,7 @@ def _at(place: int) -> int:
 
 
 def open_board(fd: int) -> mmap.mmap:
-    """Return the memory for those who fork children, and close the descriptor."""
+    """Return the memory for those who fork workers, and close the descriptor."""
     try:
         return mmap.mmap(fd, os.fstat(fd).st_size)
     finally:
@@ -163,11 +231,11 @@ def open_board(fd: int) -> mmap.mmap:
 
 
 class Place:
-    """A child's own place on the board.
+    """A worker's own place on the board.
 
     Args:
         memory: the board; None where it could not be shared.
-        place: number of the place; None where the child has none.
+        place: number of the place; None where the worker has none.
 
     Attributes:
         shared: the parent reads what is written here.
@@ -183,8 +251,22 @@ class Place:
         self.words = view[:_HEAD].cast("Q")
         self.results = view[_HEAD:]
 
-    def begin(self, turn: int) -> None:
-        """Note that what is begun, and the results that follow, belong to this turn."""
+    def begin(self, turn: int) -> int:
+        """Note that the worker has come to this turn; return its BEGUN with no item begun."""
         words = self.words
-        words[FILLED] = words[INDEX] = 0
-        words[OWNER] = words[TURN] = turn
+        words[KEPT] = 0
+        words[BEGUN] = none_begun = (turn & _LOW) << HALF
+        return none_begun
+
+    def refuses(self, turn: int, index: int) -> bool:
+        """Return whether this item is not to be begun, which is noted as begun already."""
+        stop = self.words[STOP]
+        last = stop >> TURN_SHIFT
+        if last < turn:
+            return False
+        present = last - 1 if stop & _LAG else last
+        if turn != present:
+            # It is the one behind.
+            return turn > present
+        may = stop & May.MASK
+        return may == May.NOTHING or (may == May.FIRST and index > 0)

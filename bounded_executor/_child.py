@@ -21,7 +21,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, NoReturn
 
 from . import _main_module, _memory, _pickling, _process, _report
-from ._board import INDEX, REFUSE, STOP, Place
+from ._board import BEGUN, STOP, TURN_SHIFT, Place
 from ._limits import Limits
 from ._original import Original
 from ._outbox import Outbox
@@ -161,13 +161,15 @@ class _Runner:
         fn: Any = None
         pickled: Any = b""
         now = perf_counter()
-        outbox.begin(work, turn, now)
-        if words[REFUSE] >= turn:
-            self._write(Kind.STOPPED, work, 0)
-            return
+        # The order of these steps is the protocol of `_board`.
+        begun = self._place.begin(turn)
+        outbox.begin(work, now)
+        least_stop = turn << TURN_SHIFT
         for index, item in enumerate(items):
-            words[INDEX] = index
-            if words[STOP] >= turn:
+            words[BEGUN] = begun = begun + 1
+            if words[STOP] >= least_stop and self._place.refuses(turn, index):
+                # Withdrawn before anything else: should the process be killed now, it has not run this item.
+                words[BEGUN] = begun - 1
                 outbox.flush(now)
                 self._write(Kind.STOPPED, work, index)
                 break

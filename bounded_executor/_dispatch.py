@@ -34,9 +34,12 @@ from ._delivery import Delivery
 from ._ledger import Ledger
 from ._phase import ErrorFactory
 from ._queue import Queue
+from ._saying import Log
 from ._work import Sink, Work
 
 __all__ = ["Dispatcher"]
+
+_log = Log()
 
 # Work that has lost its worker so often beside others is run alone.
 SUSPECT_LOSSES = 2
@@ -89,6 +92,7 @@ class Dispatcher(Arrivals):
         beside: int = 0,
         among: int | None = None,
         within: float | None = None,
+        result_bytes: int | None = None,
     ) -> Work | None:
         """Return the next work to hand to a worker, None when nothing waits or it must not run now.
 
@@ -97,6 +101,7 @@ class Dispatcher(Arrivals):
             beside: pieces of work that run already.
             among: workers that share what waits, if short tasks may travel together; None: they may not.
             within: seconds that its tasks should take at most, as far as is known; None: any time.
+            result_bytes: what results of tasks that need not stay together may weigh, as far as is known.
         """
         while True:
             work = self._next()
@@ -105,8 +110,11 @@ class Dispatcher(Arrivals):
             if (beside and self.runs_alone(work)) or not _batches.is_done_within(work, within):
                 self._return(work)
                 return None
-            if limit is not None and work.count > limit:
-                self._return(work.rest(limit))
+            keep = work.count if limit is None else min(limit, work.count)
+            if result_bytes is not None and work.joins:
+                keep = min(keep, _batches.lightest(work, result_bytes))
+            if keep < work.count:
+                self._return(work.rest(keep))
             if among is not None and work.joins:
                 most = _batches.most(work, self._queue.items, among, limit, self.batch_seconds)
                 if most > work.count:
@@ -167,7 +175,7 @@ class Dispatcher(Arrivals):
             return None
         return work
 
-    def give_back(self, work: Work, *, skip: int = 0, losses: int = 0) -> None:
+    def give_back(self, work: Work, *, skip: int = 0, losses: int = 0, refused: bool = False) -> None:
         """Note that the worker runs none of the items without an outcome: they go to the front.
 
         Args:
@@ -175,14 +183,22 @@ class Dispatcher(Arrivals):
             skip: so many of them stay the caller's.
             losses: so many workers were lost by it, though who is to blame cannot be told. Then no item
                 travels with others any more.
+            refused: the worker goes on and was stopped, so that others may run them.
+
+        Raises:
+            RuntimeError: some of the items have an outcome.
         """
         start = work.done + skip
+        if skip < 0:
+            raise RuntimeError(f"{work.name}: items {start} to {work.done - 1} were to run again, which are done")
         if start >= work.count:
             return
         rest = work.rest(start) if start else work
+        if refused:
+            self._count_refusal(rest)
         # The worker may still say that it did not begin this, when it has been given it once more.
         rest.number_anew()
-        pieces = rest.singly() if losses else rest.apart()
+        pieces = rest.singly() if losses or rest.refusals >= _batches.MOST_REFUSALS else rest.apart()
         for piece in pieces:
             piece.losses += losses
         make, cancelling = self._queue.put_first(pieces)
@@ -194,6 +210,18 @@ class Dispatcher(Arrivals):
                 piece.sink.wait_again(partial(self.discard, piece))
             if cancelling:
                 self._cancel(piece)
+
+    def _count_refusal(self, work: Work) -> None:
+        """Have work that is given and taken back again and again run by itself, which no worker can refuse."""
+        work.refusals += 1
+        if work.refusals == _batches.MOST_REFUSALS:
+            _log.warning(
+                "%s: %d tasks were given to a worker and taken back %d times in a row without an outcome. Each "
+                "now runs by itself. This is a fault of bounded_executor: please report it.",
+                work.name,
+                work.count,
+                _batches.MOST_REFUSALS,
+            )
 
     def again(self, work: Work, seconds: float, error: BaseException) -> bool:
         """Run an item once more, unless everything ends or nobody wants it any more.

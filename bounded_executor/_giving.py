@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 from time import monotonic
 
+from ._batches import RESULT_BYTES
 from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._governor import Governor
@@ -101,7 +102,9 @@ class Giver:
             else:
                 # Without a place, a child could not be told to stop.
                 among = None if child.place is None else self._max_workers
-                work = dispatcher.take(child.left, beside=roster.busy, among=among)
+                work = dispatcher.take(
+                    child.left, beside=roster.busy, among=among, result_bytes=RESULT_BYTES
+                )
             if work is None:
                 roster.put_back(child)
                 break
@@ -144,11 +147,18 @@ class Giver:
             if expected >= AHEAD_SECONDS or now - child.since > PATIENCE_SECONDS + 4 * expected:
                 continue
             among = self._max_workers
-            more = self._dispatcher.take(limit, beside=self._roster.busy, among=among, within=AHEAD_SECONDS)
+            more = self._dispatcher.take(
+                limit,
+                beside=self._roster.busy,
+                among=among,
+                within=AHEAD_SECONDS,
+                result_bytes=RESULT_BYTES,
+            )
             if more is None:
                 return
             self._roster.give_next(child, more)
             self._send(child, more)
+            # Not before it is on its way: what is stopped must have been given.
             self._hold_up.watch(child, now)
 
     def _give(self, child: Child, work: Work) -> None:
@@ -158,8 +168,8 @@ class Giver:
         self._roster.give(child, work, now)
         self._roster.alone = self._dispatcher.runs_alone(work)
         self._lateness.begin(child, now)
-        self._hold_up.watch(child, now)
         self._send(child, work)
+        self._hold_up.watch(child, now)
 
     def _send(self, child: Child, work: Work) -> None:
         message = work.message()

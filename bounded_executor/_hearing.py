@@ -68,23 +68,31 @@ class Hearing:
         if work is None or work.ident != frame.ident:
             return
         if frame.kind in _SINGLE:
-            if work.done == frame.index:
+            # What was fetched from the board is sent again.
+            if frame.index >= work.done:
                 body: Pickled = frame.body
                 if frame.kind == Kind.RESULT_PARTS:
                     body = Parts.of_body(frame.body)
                 self._dispatcher.outcome(work, frame.index, frame.kind != Kind.ERROR, frame.seconds, body)
                 self._heard_of(child)
         elif frame.kind in _SEVERAL:
-            if work.done < frame.index + frame.count:
+            if frame.index + frame.count > work.done:
+                if frame.index > work.done:
+                    raise RuntimeError(f"outcome {frame.index} of {work.name} came before {work.done}")
                 together = frame.kind == Kind.TOGETHER
                 group = Group(frame.body, frame.count, together, work.done - frame.index)
                 self._dispatcher.outcomes(work, group, frame.seconds)
                 self._heard_of(child)
         else:
+            if work.done != frame.index:
+                raise RuntimeError(
+                    f"{work.name}: process {child.pid} has refused item {frame.index} of a batch of "
+                    f"{work.count}, and {work.done} have an outcome"
+                )
             # It refuses that too, which comes after this.
             self.take_next(child)
             self._roster.give_less(child, work.count - work.done)
-            self._dispatcher.give_back(work)
+            self._dispatcher.give_back(work, refused=True)
             self._has_no_work(child, monotonic())
 
     def take_next(self, child: Child) -> None:

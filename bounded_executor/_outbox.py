@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from . import _pickling
-from ._board import CAPACITY, FILLED, HALF, INTEGER_BYTES, INTEGERS, Place
+from ._board import CAPACITY, HALF, INTEGER_BYTES, INTEGERS, KEPT, Place
 from ._outcomes import ATOMS, SIZE
 from ._parts import Parts
 from ._wire import Kind
@@ -35,7 +35,6 @@ class Outbox:
     """
 
     def __init__(self, place: Place, write: Callable[..., None]) -> None:
-        self._place = place
         self._words = place.words
         self._results = place.results
         self._integers = place.results.cast("q")
@@ -49,13 +48,12 @@ class Outbox:
         self._all_integers = True
         self._since = 0.0
 
-    def begin(self, work: int, turn: int, now: float) -> None:
-        """Take results of this work, given in this turn, from now on, when its first item begins."""
+    def begin(self, work: int, now: float) -> None:
+        """Take results of this work from now on; the place must have come to its turn."""
         self._work = work
         self._first = self._filled = self._count = 0
         self._all_integers = True
         self._since = now
-        self._place.begin(turn)
 
     def add(self, result: Any) -> float:
         """Keep the next item's result, or send it.
@@ -79,7 +77,7 @@ class Outbox:
                 self._all_integers = False
             else:
                 self._count = count = count + 1
-                self._words[FILLED] = self._first << HALF | INTEGERS | count * INTEGER_BYTES
+                self._words[KEPT] = self._first << HALF | INTEGERS | count * INTEGER_BYTES
                 now = perf_counter()
                 if now - self._since > KEEP_SECONDS:
                     self.flush(now)
@@ -95,7 +93,7 @@ class Outbox:
         results[start : start + size] = body
         self._filled = end = start + size
         self._count += 1
-        self._words[FILLED] = self._first << HALF | end
+        self._words[KEPT] = self._first << HALF | end
         if atom and size <= ATOM_BYTES:
             self._values.append(result)
         # Not before: the parent no longer looks for what it has seen to take long until here.
@@ -148,4 +146,4 @@ class Outbox:
         self._filled = self._count = 0
         self._since = now
         # Only now: until they are sent, the parent must find them here.
-        self._words[FILLED] = self._first << HALF
+        self._words[KEPT] = self._first << HALF

@@ -88,6 +88,7 @@ class Work:
         parked: it holds no slots.
         tries: how often it has been run and cost its process.
         losses: how often its process ended for a reason that was not its own.
+        refusals: how often it was given to a worker and taken back since an outcome of it came.
         error: what it fails with if it is not run once more; None for what no worker has begun.
     """
 
@@ -101,6 +102,7 @@ class Work:
         "joins",
         "losses",
         "parked",
+        "refusals",
         "sink",
         "sizes",
         "tries",
@@ -127,6 +129,7 @@ class Work:
         self.parked = False
         self.tries = 0
         self.losses = 0
+        self.refusals = 0
         self.error: BaseException | None = None
 
     @property
@@ -168,6 +171,7 @@ class Work:
             joins=self.joins,
             sizes=self.sizes[start:],
         )
+        rest.refusals = self.refusals
         self.items = self.items[:start]
         self.sizes = self.sizes[:start]
         return rest
@@ -198,8 +202,11 @@ class Work:
         sizes = [size for work in works for size in work.sizes]
         if isinstance(self.sink, FutureSink):
             sinks = [work.sink for work in works if isinstance(work.sink, FutureSink)]
-            return Work(self.function, items, Calls(sinks), joins=True, sizes=sizes)
-        return Work(self.function, items, self.sink, self.first, joins=True, sizes=sizes)
+            joined = Work(self.function, items, Calls(sinks), joins=True, sizes=sizes)
+        else:
+            joined = Work(self.function, items, self.sink, self.first, joins=True, sizes=sizes)
+        joined.refusals = max(work.refusals for work in works)
+        return joined
 
     def singly(self) -> list[Work]:
         """Return each item for itself, none of which travels with others any more."""
@@ -219,10 +226,13 @@ class Work:
         if not isinstance(self.sink, Calls) or self.error is not None:
             # What has been run before is by itself already, and knows how often it was.
             return [self]
-        return [
+        calls = [
             Work(self.function, [item], self.sink.take(self.first + index), joins=True)
             for index, item in enumerate(self.items)
         ]
+        for call in calls:
+            call.refusals = self.refusals
+        return calls
 
 
 class FutureSink:

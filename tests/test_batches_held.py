@@ -478,7 +478,7 @@ def test_results_are_still_fetched_when_what_was_given_ahead_has_been_taken_back
         second.open()
         third.wait_started(1)
 
-    monkeypatch.setattr(_holdup, "STOP_SECONDS", 0.5)
+    monkeypatch.setattr(_holdup, "SETTLE_SECONDS", 0.5)
     monkeypatch.setattr(HoldUp, "_take_back", and_go_on)
     with (
         BoundedProcessPoolExecutor(1) as ex,

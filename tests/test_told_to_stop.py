@@ -52,7 +52,7 @@ def test_a_process_that_refuses_its_next_work_is_given_nothing_behind_that(
         stop(*args)
         stopped.set()
 
-    monkeypatch.setattr(_holdup, "STOP_SECONDS", PATIENCE)
+    monkeypatch.setattr(_holdup, "SETTLE_SECONDS", PATIENCE)
     # A process seems to be done in a moment with what it has, also where the machine is slow.
     monkeypatch.setattr(_giving, "AHEAD_SECONDS", PATIENCE)
     monkeypatch.setattr(_giving, "PATIENCE_SECONDS", PATIENCE)
