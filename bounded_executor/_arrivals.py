@@ -110,8 +110,11 @@ class Arrivals:
         """
         if attempts is None:
             attempts = max(1, work.attempts)
-        self.failed += 1
         self.ledger.finish(0 if work.parked else 1, size=work.size(index), to_deliver=work.sink.to_deliver)
+        self._tell_failed(work, index, error, attempts)
+
+    def _tell_failed(self, work: Work, index: int, error: BaseException, attempts: int) -> None:
+        self.failed += 1
         if self.events is not None:
             self.events.tell("failed", work.name, error=error)
         work.sink.fail(work.first + index, error, attempts)

@@ -1,15 +1,13 @@
 """The running side of one ``amap``: a task pulls and submits, and the generator yields.
 
-Results weigh in the ledger from their arrival, on the backend's thread, until they are fetched, on the
-event loop's. ``AsyncMap._lock`` guards what each sink weighs, and that nothing weighs once the map is
-over; nothing is done under it but that.
+Results weigh in an account of the ledger from their arrival, on the backend's thread, until they are fetched, on
+the event loop's. The account is settled when the map is over, and takes nothing after that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -28,6 +26,7 @@ from ._awaiting import retrieve
 from ._core import Core
 from ._delivery import Delivery
 from ._future import BoundedFuture
+from ._ledger import Account
 from ._outcomes import Group
 from ._parts import Pickled, Remote
 from ._phase import late_map
@@ -136,7 +135,7 @@ class AsyncMap:
         self._news = asyncio.Event()
         self.submitted = 0
         self.weights: dict[asyncio.Future[Any], AsyncSink] = {}
-        self._lock = threading.Lock()  # guards the weights in the sinks, and `_closed`
+        self._account = Account()  # of results that were not fetched
         self._closed = False
 
     def full(self, work: Work) -> bool:
@@ -147,19 +146,13 @@ class AsyncMap:
 
     def weigh(self, sink: AsyncSink, size: int) -> None:
         """Count a result that has arrived as unfetched."""
-        with self._lock:
-            if self._closed:
-                return
-            sink.weight = size
-        self._core.ledger.weigh(size)
+        sink.weight = size
+        self._core.ledger.weigh(self._account, size)
 
     def _lift(self, result: asyncio.Future[Any]) -> None:
         sink = self.weights.pop(result, None)
-        if sink is not None:
-            with self._lock:
-                weight, sink.weight = sink.weight, 0
-            if weight:
-                self._core.ledger.weigh(-weight)
+        if sink is not None and sink.weight:
+            self._core.ledger.weigh(self._account, -sink.weight)
 
     async def results(
         self,
@@ -242,11 +235,11 @@ class AsyncMap:
 
     def close(self) -> None:
         """Cancel what has not started, and hold nothing any more; for any thread to call."""
-        with self._lock:
-            self._closed = True
-        for result, sink in self.weights.copy().items():
+        self._closed = True
+        for sink in list(self.weights.values()):
             sink.future.cancel()
-            self._lift(result)
+        self.weights.clear()
+        self._core.ledger.settle(self._account)
         if self._core.dispatcher.parking:
             self._core.dispatcher.wake()
 

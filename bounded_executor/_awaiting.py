@@ -9,13 +9,13 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from ._ledger import Ledger
+from ._ledger import Lease, Ledger
 
 __all__ = ["finish", "in_thread", "retrieve", "slot"]
 
 
-async def slot(ledger: Ledger, size: int, timeout: float | None) -> None:
-    """Wait for a slot."""
+async def slot(ledger: Ledger, lease: Lease, size: int, timeout: float | None) -> None:
+    """Wait for a slot; where that fails, :meth:`Ledger.give_up` is to follow."""
     loop = asyncio.get_running_loop()
     turn = asyncio.Event()
 
@@ -27,20 +27,16 @@ async def slot(ledger: Ledger, size: int, timeout: float | None) -> None:
             return False
         return True
 
-    waiter = ledger.line_up((size,), timeout, wake)
-    kept = False
-    try:
-        while (patience := ledger.look(waiter)) is not None:
-            again = None if patience == inf else loop.call_later(patience, turn.set)
-            try:
-                await turn.wait()
-                turn.clear()
-            finally:
-                if again is not None:
-                    again.cancel()
-        kept = True
-    finally:
-        ledger.step_out(waiter, keep=kept)
+    waiter = ledger.line_up(lease, (size,), timeout, wake)
+    while (patience := ledger.look(waiter)) is not None:
+        again = None if patience == inf else loop.call_later(patience, turn.set)
+        try:
+            await turn.wait()
+            turn.clear()
+        finally:
+            if again is not None:
+                again.cancel()
+    ledger.step_out(waiter)
 
 
 def in_thread(call: Callable[[], object]) -> asyncio.Future[Any]:

@@ -271,22 +271,26 @@ class Core:
 
     def _run_maps(self) -> BaseException | None:
         """Run the maps that nobody began to their end; the first thread does, others wait for it."""
-        with self._lock:
-            runner = self._map_runner
-            if runner is None and not self._maps_done.is_set():
-                self._map_runner = threading.get_ident()
-        if runner is not None:
-            if runner != threading.get_ident() and not self.backend.is_current():
-                self._maps_done.wait()
-            return None
+        this_thread = threading.get_ident()
+        # Until the lock says otherwise: a signal's handler may interrupt this anywhere.
+        runner: int | None = this_thread
+        run: MapRun | None = None
         error = None
         try:
+            with self._lock:
+                runner = self._map_runner
+                if runner is None and not self._maps_done.is_set():
+                    self._map_runner = this_thread
+            if runner is not None:
+                if runner != this_thread and not self.backend.is_current():
+                    self._maps_done.wait()
+                return None
             while True:
                 with self._lock:
                     if not self._unbegun:
                         return error
                     run = self._unbegun.pop()
-                    # Now: whoever begins it from here on finds that it is not his to feed.
+                    # Now: a consumer that begins it from here on does not feed it.
                     run.hand_over()
                 error = run.run_on() or error
                 if not run.dropped:
@@ -296,9 +300,12 @@ class Core:
                         run.kept_bytes(),
                     )
         finally:
-            with self._lock:
-                self._map_runner = None
-            self._maps_done.set()
+            if run is not None:
+                run.hand_back()
+            if runner is None:
+                with self._lock:
+                    self._map_runner = None
+                self._maps_done.set()
 
 
 def _at_exit() -> None:

@@ -173,9 +173,13 @@ class Coroutines:
         if run is not None:
             work.first = run.submitted
         future._forget = partial(core.dispatcher.discard, work)
-        if not core.ledger.take(size):
-            await slot(core.ledger, size, core.bounds.submit_timeout)
-        core.dispatcher.submit(work)
+        try:
+            if not core.ledger.take(work, size):
+                await slot(core.ledger, work, size, core.bounds.submit_timeout)
+            core.dispatcher.submit(work)
+        except BaseException:
+            core.dispatcher.withdraw(work)
+            raise
         result = asyncio.wrap_future(future, loop=loop)
         if run is not None:
             run.weights[result] = sink

@@ -69,21 +69,35 @@ class Dispatcher(Arrivals):
         self._queue = Queue()
         self._phase = self._queue.phase
         self._claiming = False
+        ledger.freed = self._freed
 
     def submit(self, work: Work, *, after_close: bool = False) -> None:
-        """Accept work whose slots are held; on an error they are given back first.
+        """Accept work that holds slots.
 
         Raises:
             RuntimeError: the dispatcher is closed.
-            BaseException: the error it broke with.
+            BaseException: the error it broke with. :meth:`withdraw` is to follow an error.
         """
         if not self._queue.accept(work, after_close):
-            self.ledger.finish(work.count, size=work.weight())
-            if self.parking:
-                self.wake()
             raise self._phase.refusal()
         if self.hungry:
             self.wake()
+
+    def withdraw(self, work: Work) -> None:
+        """Give back the slots of work that was not accepted, or have it run if it was.
+
+        For a caller that has caught an exception in the middle of acquiring slots and submitting, be it one that a
+        signal's handler has raised. Such handlers may interrupt this too.
+        """
+        done = False
+        while not done:
+            try:
+                self.ledger.give_up(work)
+                if self.hungry:
+                    self.wake()
+                done = True
+            except BaseException:
+                continue
 
     def take(
         self,
@@ -249,15 +263,27 @@ class Dispatcher(Arrivals):
 
     def discard(self, work: Work) -> bool:
         """Take work that nobody wants out of the queue; False when a worker was given it already."""
-        found = self._queue.remove(work)
-        if found:
-            self.drop(work)
+        return self._discard(work, None)
+
+    def _discard(self, work: Work, error: BaseException | None) -> bool:
+        """Take work out of the queue: it is cancelled, or fails with this error."""
+        found = False
+        try:
+            found = self._queue.remove(work, count=error is None)
+            if found:
+                self._end_dropped(work, error)
+        except BaseException:
+            # Interrupted by a signal's handler.
+            if work.dropped:
+                self._end_dropped(work, error)
+            raise
         return found
 
     def discard_sink(self, sink: Sink) -> None:
         """Discard all waiting work of one sink."""
-        for work in self._queue.remove_all_of(sink):
-            self.drop(work)
+        for work in self._queue.all():
+            if work.sink is sink:
+                self.discard(work)
 
     def refuse(self) -> None:
         """Refuse new work from now on; takes no lock, and :meth:`close` is to follow."""
@@ -279,8 +305,8 @@ class Dispatcher(Arrivals):
         """
         self._queue.cancel()
         self.ledger.close(self._phase.refusal, after_close=True)
-        for work in self._queue.clear():
-            self._cancel(work)
+        for work in self._queue.all():
+            self._discard(work, work.error)
 
     def break_(self, make_error: ErrorFactory) -> None:
         """Fail all that waits, now and later, each with an error object of its own."""
@@ -342,6 +368,11 @@ class Dispatcher(Arrivals):
         """Return items submitted, waiting and cancelled, read in one moment."""
         return self._queue.counters()
 
+    def _freed(self) -> None:
+        """Wake the backend for slots or bytes that parked work waits for. Takes no lock."""
+        if self._claiming or self.parking:
+            self.wake()
+
     def _cancel(self, work: Work) -> None:
         if work.error is None:
             self.drop(work)
@@ -351,13 +382,18 @@ class Dispatcher(Arrivals):
     def drop(self, work: Work) -> None:
         """Give back the slots of work that nobody wants, and that is in no queue any more."""
         self._queue.count_cancelled(work.count)
-        self.ledger.finish(work.slots, size=work.weight())
+        work.held = work.slots, work.weight()
+        self._end_dropped(work, None)
+
+    def _end_dropped(self, work: Work, error: BaseException | None) -> None:
+        """Give back the slots that work holds which was taken out of the queue, and tell its sink."""
+        self.ledger.give_up(work, to_deliver=error is not None and work.sink.to_deliver)
         if work.parked:
             # There may be a claim on slots for it. One for other work is made anew.
             self.ledger.reclaim(0)
-        if self.parking:
-            # Its slots may be what other work waits for.
-            self.wake()
+        if error is not None:
+            self._tell_failed(work, 0, error, work.attempts)
+            return
         if self.events is not None:
             self.events.tell("cancelled", work.name, work.count)
         work.sink.cancelled(work)

@@ -373,17 +373,25 @@ class BoundedExecutor(Coroutines, Executor):
             core.start(fn, wait=must_not_block(frame) is None)
         dispatcher = core.dispatcher
         size = len(body)
-        # All is ready before there is a slot: as little as can be may be interrupted while it is held.
         sink = FutureSink(future, dispatcher.delivery)
         work = Work(function, [body], sink, joins=True, sizes=[size])
         future._forget = partial(dispatcher.discard, work)
         reason = None
-        if not core.ledger.take(size):
-            reason = must_not_block(frame, core.backend.is_current()) if block else None
-            core.ledger.acquire(
-                sizes=(size,), block=block, timeout=core.bounds.submit_timeout, force=reason is not None
-            )
-        dispatcher.submit(work)
+        try:
+            if not core.ledger.take(work, size):
+                reason = must_not_block(frame, core.backend.is_current()) if block else None
+                core.ledger.acquire(
+                    lease=work,
+                    sizes=(size,),
+                    block=block,
+                    timeout=core.bounds.submit_timeout,
+                    force=reason is not None,
+                )
+            dispatcher.submit(work)
+        except BaseException:
+            # A signal's handler may have raised it anywhere in between.
+            dispatcher.withdraw(work)
+            raise
         if reason is not None:
             self._tell(reason, core.bounds.queue_size)
         return future

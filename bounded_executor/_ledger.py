@@ -12,10 +12,16 @@ Guarantees
     what is heavier than the whole limit passes too.
 
 The lock
-    ``_lock`` guards every field, and those of the waiters. Nothing is
-    done under it but arithmetic and notifying: no user code, no pickling, no waiting for
-    anything but a slot. No other lock is taken while it is held. The collector may still run a
+    ``_lock`` guards every field, and those of the waiters, leases and accounts. Nothing is
+    done under it but arithmetic and notifying: no user code, no pickling, no waiting. No other lock is
+    taken while it is held. The collector may still run a
     ``__del__`` in the middle of it, which :meth:`Ledger.is_mine` lets its caller find out.
+
+Interruptions
+    A signal's handler may raise at any bytecode of the main thread. So each slot that was granted and not
+    handed on yet belongs to a ``Lease``, and each byte of an unfetched result to an ``Account``: whoever
+    catches the exception gives all of it back by one call, wherever it came. A step that several fields
+    take part in ends with the one store that makes it count; until that it is undone.
 """
 
 from __future__ import annotations
@@ -29,7 +35,7 @@ from time import monotonic
 
 from .errors import QueueFull, SubmitTimeout
 
-__all__ = ["Ledger", "LedgerCounts", "Waiter"]
+__all__ = ["Account", "Lease", "Ledger", "LedgerCounts", "Waiter"]
 
 # How long one submit is held back while `queue_size` outcomes wait for their callbacks. Long
 # enough to slow a producer down to the speed of its callbacks, short enough that a callback
@@ -48,21 +54,56 @@ class LedgerCounts:
     weight: int
 
 
+class Lease:
+    """Slots that were granted to somebody who has not handed them on.
+
+    Attributes:
+        held: how many, and the bytes that are counted for them; None: there are none.
+        waiter: the place in the line, while there is one.
+    """
+
+    __slots__ = ("held", "waiter")
+
+    def __init__(self) -> None:
+        self.held: tuple[int, int] | None = None
+        self.waiter: Waiter | None = None
+
+
+class Account:
+    """Bytes that somebody has in the ledger beside those of tasks.
+
+    Attributes:
+        weight: how many.
+        closed: nothing is added any more.
+    """
+
+    __slots__ = ("closed", "weight")
+
+    def __init__(self) -> None:
+        self.weight = 0
+        self.closed = False
+
+
 class Waiter:
     """A caller's place in the line for a slot; see :meth:`Ledger.line_up`."""
 
-    __slots__ = ("after_close", "began", "deadline", "error", "granted", "sizes", "timeout", "wake")
+    __slots__ = ("after_close", "began", "deadline", "error", "lease", "sizes", "timeout", "wake")
 
     def __init__(
-        self, sizes: Sequence[int], timeout: float | None, wake: Callable[[], object], after_close: bool
+        self,
+        lease: Lease,
+        sizes: Sequence[int],
+        timeout: float | None,
+        wake: Callable[[], object],
+        after_close: bool,
     ) -> None:
+        self.lease = lease
         self.sizes = sizes
         self.timeout = timeout
         self.wake = wake
         self.after_close = after_close
         self.began = monotonic()
         self.deadline = None if timeout is None else self.began + timeout
-        self.granted = 0
         self.error: Callable[[], BaseException] | None = None
 
 
@@ -73,6 +114,10 @@ class Ledger:
         queue_size: slots that may be held at once, at least 1.
         queue_bytes: bytes that what is held may weigh; None for no limit.
         floor: slots that are handed out whatever the weight.
+
+    Attributes:
+        freed: called under the lock when slots or bytes may have become free by another than the thread that
+            reports outcomes; must neither block nor raise.
 
     Every method may be called from any thread. Only :meth:`acquire` waits; :meth:`line_up` is for those
     who wait for the same in their own way.
@@ -94,11 +139,13 @@ class Ledger:
         # Since when nothing but callbacks holds the first waiter back; None while something else does.
         self._lagging_since: float | None = None
         self._closed: Callable[[], BaseException] | None = None
+        self.freed: Callable[[], object] = _nobody
 
     def acquire(
         self,
         want: int = 1,
         *,
+        lease: Lease | None = None,
         sizes: Sequence[int] = (),
         block: bool = True,
         timeout: float | None = None,
@@ -109,6 +156,7 @@ class Ledger:
 
         Args:
             want: slots wanted, at least 1; as many as are free at that moment are granted.
+            lease: whose they are; it holds none. None: the caller is not interrupted.
             sizes: bytes that each of them will weigh; without it they weigh nothing.
             block: wait for the first slot; otherwise raise :class:`QueueFull` at once.
             timeout: seconds to wait for the first slot; None waits without limit.
@@ -124,30 +172,66 @@ class Ledger:
             BaseException: what :meth:`close` was given, when the ledger is or becomes closed.
         """
         sizes = sizes or (0,) * want
+        lease = lease or Lease()
         with self._lock:
             if self._closed is not None and not after_close:
                 raise self._closed()
             if not self._waiters and self._open(sizes[0]):
-                return self._grant(sizes)
+                return self._grant(lease, self._fitting(sizes))
             if force:
-                if not self._open(sizes[0]):
-                    self._above_bound += 1
-                self._hold(sizes[0])
-                return 1
+                self._above_bound += not self._open(sizes[0])
+                return self._grant(lease, sizes[:1])
             if not block:
                 raise QueueFull(self._full_message())
-            return self._wait(sizes, timeout, after_close)
+        return self._wait(lease, sizes, timeout, after_close)
 
-    def take(self, size: int) -> bool:
-        """Take one slot if it can be had at once; the short way of :meth:`acquire` for most calls."""
+    def take(self, lease: Lease, size: int) -> bool:
+        """Take one slot if one is free; the short way of :meth:`acquire` for most calls."""
         with self._lock:
             if self._closed is not None or self._waiters or not self._open(size):
                 return False
-            self._hold(size)
+            # As in `_grant`, without a call: this is on the way of every task.
+            held, weight = self._held, self._weight
+            try:
+                self._held = held + 1
+                self._weight = weight + size
+                lease.held = 1, size
+            except BaseException:
+                if lease.held is None:
+                    self._held, self._weight = held, weight
+                raise
             return True
+
+    def give_up(self, lease: Lease, *, to_deliver: bool = False) -> None:
+        """Give back what a lease holds, and its place in the line; nothing if it has neither.
+
+        Args:
+            lease: what holds it.
+            to_deliver: as with :meth:`finish`.
+        """
+        with self._lock:
+            held, weight, undelivered = self._held, self._weight, self._undelivered
+            try:
+                self._leave_line(lease)
+                if lease.held is not None:
+                    slots, size = lease.held
+                    if slots > held:
+                        raise RuntimeError(f"{slots} slots given back, {held} held")
+                    self._held = held - slots
+                    self._weight = weight - size
+                    self._undelivered = undelivered + (slots if to_deliver else 0)
+                    lease.held = None
+                self._serve()
+                self.freed()
+            except BaseException:
+                if lease.held is not None:
+                    self._held, self._weight, self._undelivered = held, weight, undelivered
+                self._serve()
+                raise
 
     def line_up(
         self,
+        lease: Lease,
         sizes: Sequence[int],
         timeout: float | None,
         wake: Callable[[], object],
@@ -157,16 +241,18 @@ class Ledger:
         """Take a place in the line, as :meth:`acquire` does; :meth:`look` and :meth:`step_out` follow.
 
         Args:
+            lease: whose the slots are; :meth:`give_up` takes the place away too.
             sizes: as with :meth:`acquire`.
             timeout: as with :meth:`acquire`.
             wake: called under the lock when it is time to look; must neither block nor raise. It returns
                 False where nobody is going to look any more; then the place and its slots are given up.
             after_close: as with :meth:`acquire`.
         """
-        waiter = Waiter(sizes, timeout, wake, after_close)
+        waiter = Waiter(lease, sizes, timeout, wake, after_close)
         with self._lock:
             if self._closed is not None and not after_close:
                 waiter.error = self._closed
+            lease.waiter = waiter
             self._waiters.append(waiter)
             self._serve()
         return waiter
@@ -179,7 +265,7 @@ class Ledger:
             BaseException: what :meth:`close` was given.
         """
         with self._lock:
-            if waiter.granted:
+            if waiter.lease.held is not None:
                 return None
             if waiter.error is not None:
                 raise waiter.error()
@@ -196,24 +282,22 @@ class Ledger:
             if self._waiters[0] is waiter and self._lagging_since is not None:
                 left = self._lagging_since + HOLD_BACK_SECONDS - now
                 if left <= 0:
-                    waiter.granted = 1
-                    self._hold(waiter.sizes[0])
                     self._above_bound += 1
+                    self._grant(waiter.lease, waiter.sizes[:1])
                     return None
                 patience = min(patience, left)
             return patience
 
-    def step_out(self, waiter: Waiter, *, keep: bool) -> None:
-        """Leave the line, with the slots that were granted or without."""
+    def step_out(self, waiter: Waiter) -> None:
+        """Leave the line; what was granted stays the lease's."""
         with self._lock:
-            if not keep:
-                self._take_from(waiter)
-            self._wait_seconds += monotonic() - waiter.began
-            if self._waiters and self._waiters[0] is waiter:
-                self._pop_head()
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
-            self._serve()
+            try:
+                self._leave_line(waiter.lease)
+                self._serve()
+            except BaseException:
+                self._leave_line(waiter.lease)
+                self._serve()
+                raise
 
     def finish(self, count: int = 1, *, size: int = 0, to_deliver: bool = False) -> None:
         """Give slots back because outcomes arrived.
@@ -232,12 +316,21 @@ class Ledger:
                 self._undelivered += count
             self._serve()
 
-    def weigh(self, size: int) -> None:
-        """Add bytes that are there already, whether they fit or not; negative: they are gone."""
+    def weigh(self, account: Account, size: int) -> None:
+        """Add bytes that are there already, whether they fit or not; negative: they are gone.
+
+        Nothing happens where the account is closed.
+        """
         with self._lock:
-            self._weight += size
-            if size < 0:
-                self._serve()
+            if account.closed:
+                return
+            self._charge(account, account.weight + size)
+
+    def settle(self, account: Account) -> None:
+        """Take off all that an account has, and close it."""
+        with self._lock:
+            account.closed = True
+            self._charge(account, 0)
 
     def reclaim(self, count: int) -> bool:
         """Take back slots that were given back before their task was done, ahead of all that wait.
@@ -294,15 +387,12 @@ class Ledger:
         """
         with self._lock:
             self._closed = error
-            waiters = self._waiters
-            self._waiters = deque(one for one in waiters if one.after_close and not after_close)
-            self._lagging_since = None
-            for waiter in waiters:
-                if waiter.after_close and not after_close:
-                    continue
-                waiter.error = error
-                waiter.wake()
-            self._serve()
+            try:
+                self._refuse_waiters(after_close)
+            except BaseException:
+                # Interrupted: no waiter may be left without the error.
+                self._refuse_waiters(after_close)
+                raise
 
     def counts(self) -> LedgerCounts:
         """Return the counters, all read in one moment."""
@@ -317,67 +407,120 @@ class Ledger:
 
     # Below: only with the lock held.
 
-    def _fits(self, size: int) -> bool:
-        if self._held + self._claimed >= self.queue_size:
+    def _fits(self, size: int, more: int = 0) -> bool:
+        """Return whether one slot is free whose bytes fit; ``more``: in addition to so many that are granted."""
+        held = self._held + more
+        if held + self._claimed >= self.queue_size:
             return False
-        return self.queue_bytes is None or self._held < self._floor or self._weight + size <= self.queue_bytes
+        return self.queue_bytes is None or held < self._floor or self._weight + size <= self.queue_bytes
 
     def _open(self, size: int) -> bool:
         return self._undelivered < self.queue_size and self._fits(size)
 
-    def _hold(self, size: int) -> None:
-        self._held += 1
-        self._weight += size
+    def _refuse_waiters(self, after_close: bool) -> None:
+        kept: deque[Waiter] = deque()
+        for waiter in self._waiters:
+            if waiter.after_close and not after_close:
+                kept.append(waiter)
+            else:
+                waiter.error = self._closed
+                waiter.wake()
+        self._waiters = kept
+        self._lagging_since = None
+        self._serve()
 
-    def _grant(self, sizes: Sequence[int]) -> int:
+    def _fitting(self, sizes: Sequence[int]) -> Sequence[int]:
+        """Return those of the first slots that may be granted now; the first one may."""
         count = len(sizes)
-        weight = self._weight + sum(sizes)
         enough = self._held + self._claimed + count <= self.queue_size
-        if enough and (self.queue_bytes is None or weight <= self.queue_bytes):
-            self._held += count
-            self._weight = weight
+        if enough and (self.queue_bytes is None or self._weight + sum(sizes) <= self.queue_bytes):
+            return sizes
+        weight = 0
+        for number, size in enumerate(sizes):
+            if not self._fits(weight + size, number):
+                return sizes[:number]
+            weight += size
+        return sizes
+
+    def _grant(self, lease: Lease, sizes: Sequence[int]) -> int:
+        held, weight = self._held, self._weight
+        count, size = len(sizes), sum(sizes)
+        try:
+            self._held = held + count
+            self._weight = weight + size
+            lease.held = count, size
             return count
-        granted = 0
-        for size in sizes:
-            if not self._fits(size):
-                break
-            self._hold(size)
-            granted += 1
-        return granted
+        except BaseException:
+            if lease.held is None:
+                self._held, self._weight = held, weight
+            raise
+
+    def _charge(self, account: Account, weight: int) -> None:
+        before, other = self._weight, self._weight - account.weight
+        try:
+            self._weight = other + weight
+            account.weight = weight
+            if self._weight < before:
+                self._serve()
+                self.freed()
+        except BaseException:
+            if account.weight != weight:
+                self._weight = before
+            self._serve()
+            raise
 
     def _serve(self) -> None:
-        while self._waiters and self._open(self._waiters[0].sizes[0]):
+        """Grant what can be granted. It may be interrupted anywhere, and is to be called again then."""
+        while self._waiters:
             waiter = self._waiters[0]
-            waiter.granted = self._grant(waiter.sizes)
-            self._pop_head()
+            lease = waiter.lease
+            if lease.held is None:
+                if not self._open(waiter.sizes[0]):
+                    break
+                self._grant(lease, self._fitting(waiter.sizes))
+            # Woken while it is in the line: an interruption in between lets no waiter sleep on.
             if waiter.wake() is False:
-                self._take_from(waiter)
+                self.give_up(lease)
+            else:
+                self._leave_line(lease)
         if not self._waiters or not self._fits(self._waiters[0].sizes[0]):
             self._lagging_since = None
         elif self._lagging_since is None:
             self._lagging_since = monotonic()
             self._waiters[0].wake()
 
-    def _take_from(self, waiter: Waiter) -> None:
-        self._held -= waiter.granted
-        self._weight -= sum(waiter.sizes[: waiter.granted])
-        waiter.granted = 0
+    def _leave_line(self, lease: Lease) -> None:
+        waiter = lease.waiter
+        if waiter is None:
+            return
+        if self._waiters and self._waiters[0] is waiter:
+            self._lagging_since = None
+            self._waiters.popleft()
+        elif waiter in self._waiters:
+            self._waiters.remove(waiter)
+        self._wait_seconds += monotonic() - waiter.began
+        lease.waiter = None
 
-    def _pop_head(self) -> None:
-        self._waiters.popleft()
-        self._lagging_since = None
+    def _wait(self, lease: Lease, sizes: Sequence[int], timeout: float | None, after_close: bool) -> int:
+        # Not a condition: one whose wait is interrupted may come back without its lock.
+        turn = threading.Lock()
+        turn.acquire()
 
-    def _wait(self, sizes: Sequence[int], timeout: float | None, after_close: bool) -> int:
-        turn = threading.Condition(self._lock)
-        waiter = self.line_up(sizes, timeout, turn.notify, after_close=after_close)
-        kept = False
+        def wake() -> None:
+            # Under the ledger's lock, so that two do not come at once.
+            if turn.locked():
+                turn.release()
+
         try:
+            waiter = self.line_up(lease, sizes, timeout, wake, after_close=after_close)
             while (patience := self.look(waiter)) is not None:
-                turn.wait(None if patience == inf else patience)
-            kept = True
-        finally:
-            self.step_out(waiter, keep=kept)
-        return waiter.granted
+                turn.acquire(timeout=-1 if patience == inf else min(patience, threading.TIMEOUT_MAX))
+            self.step_out(waiter)
+        except BaseException:
+            self.give_up(lease)
+            raise
+        assert lease.held is not None
+        return lease.held[0]
 
     def _full_message(self) -> str:
         weight = (
@@ -388,3 +531,7 @@ class Ledger:
             f"{self._undelivered} outcomes wait for their callbacks, "
             f"{len(self._waiters)} callers wait for a slot"
         )
+
+
+def _nobody() -> None:
+    """Stand in where no claim can be made."""

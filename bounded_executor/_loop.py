@@ -1,7 +1,11 @@
 """What one thread waits for: its channels, and notes that other threads leave.
 
 No lock: a note is one append, and a wake-up one byte. Both may come from a ``__del__`` that the
-collector runs while any lock is held.
+collector runs while any lock is held, and be interrupted anywhere by a signal's handler that raises.
+
+One byte is enough until the thread has read it. So the thread numbers its readings, and a wake-up notes for
+which of them it has sent a byte, *after* it has. Whatever happens in between costs a byte too many, never one
+too few.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ class Loop(Generic[Owner]):
         self._events: dict[Channel, int] = {}  # what each is waited for
         self._is_open = False
         self._is_closed = False
-        self._wake_pending = False
+        self._readings = 0  # written by the thread only
+        self._sent_for = -1  # the reading that a byte was sent for last
         self._wake_in: socket.socket
         self._wake_out: socket.socket
         self._selector: selectors.BaseSelector
@@ -42,25 +47,25 @@ class Loop(Generic[Owner]):
         self._selector.register(self._wake_in, selectors.EVENT_READ)
         self._is_open = True
         # Notes may have been left before.
-        self._wake_pending = True
         self.wake_surely()
 
     def wake(self) -> None:
         """Have the thread take a turn; never blocks, callable from any thread."""
-        if not self._wake_pending:
-            self._wake_pending = True
+        reading = self._readings
+        if self._sent_for != reading:
             self.wake_surely()
+            self._sent_for = reading
 
     def wake_surely(self) -> None:
-        """Do what :meth:`wake` does, for one who is going to wait for what comes of it.
-
-        The collector may run a ``__del__`` in the middle of :meth:`wake`, which has said then that it
-        wakes the thread and not done so.
-        """
-        # A full or closed socket means that it is awake, or has nothing to look at any more.
-        with contextlib.suppress(OSError):
+        """Send a byte in any case."""
+        try:
             if self._is_open:
                 self._wake_out.send(b"\0")
+        except OSError as error:
+            # A full or closed socket means that it is awake, or has nothing to look at any more. What has no
+            # number is no error of the socket: a signal's handler has raised it, perhaps a TimeoutError.
+            if error.errno is None:
+                raise
 
     def note(self, action: Callable[[], None]) -> None:
         """Have the thread do something soon; never blocks, callable from any thread."""
@@ -94,7 +99,7 @@ class Loop(Generic[Owner]):
                 with contextlib.suppress(BlockingIOError):
                     self._wake_in.recv(4096)
                 # Only now: a note left before this line is seen in this round.
-                self._wake_pending = False
+                self._readings += 1
                 continue
             channel, owner = key.data
             # It may have been removed by what came before it in this round.

@@ -33,7 +33,7 @@ from ._fetched import Fetched
 from ._function import Function
 from ._inputs import Inputs
 from ._outcomes import Group
-from ._parts import Item, Pickled, Remote, sizes_of
+from ._parts import Item, Pickled, Remote
 from ._phase import late_map, shutdown_error
 from ._results import Results
 from ._work import Work
@@ -124,7 +124,7 @@ class MapRun:
             forget()
 
     def full(self, work: Work) -> bool:
-        if self._run_on or self._results.closed or work.first < self._fetched + self._backend.capacity:
+        if self._run_on or self.finished or self._results.closed or work.first < self._fetched + self._backend.capacity:
             return False
         return self._dispatcher.ledger.room() == 0
 
@@ -203,26 +203,30 @@ class MapRun:
                 return
 
     def hand_over(self) -> None:
-        """Leave the inputs to :meth:`run_on`, which is to follow; nobody may be feeding the map now."""
+        """Leave the inputs to :meth:`run_on`, which is to follow, and then :meth:`hand_back`.
+
+        No thread may be feeding the map now.
+        """
         self._run_on = True
         self._consumer_feeds.clear()
 
+    def hand_back(self) -> None:
+        """Leave to the consumer what :meth:`run_on` has not submitted."""
+        self._consumer_feeds.set()
+
     def run_on(self) -> BaseException | None:
         """Submit all remaining inputs, for a map that nobody began; return the inputs' error."""
-        try:
-            self._results.make_weightless()
-            self._submit_call = None
-            self._dispatcher.wake()
-            while (self._inputs is not None or self._pending) and not self._dispatcher.broken:
-                if self.finished:
-                    self._end_input(None)
-                    break
-                if not self._pending:
-                    self._pull(self._chunk())
-                self._submit_pending(block=True)
-            return self._error if self._input_failed else None
-        finally:
-            self._consumer_feeds.set()
+        self._results.make_weightless()
+        self._submit_call = None
+        self._dispatcher.wake()
+        while (self._inputs is not None or self._pending) and not self._dispatcher.broken:
+            if self.finished:
+                self._end_input(None)
+                break
+            if not self._pending:
+                self._pull(self._chunk())
+            self._submit_pending(block=True)
+        return self._error if self._input_failed else None
 
     def kept_bytes(self) -> int:
         """Return the bytes of the results that arrived so far, none of which has been fetched."""
@@ -231,6 +235,14 @@ class MapRun:
     def cancel(self) -> None:
         """Cancel what has not started, and let go of everything."""
         self.finished = True
+        try:
+            self._let_go()
+        except BaseException:
+            # Interrupted: what is left would keep its slots and bytes.
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
         if self._consumer_feeds.is_set():
             self._end_input(None)
         self.fetched.clear()
@@ -306,7 +318,8 @@ class MapRun:
         self._error = error
         if self._pending:
             self._pulled = self._pending_first
-            self._pending.clear()
+            # A new list: the last one may be what was submitted.
+            self._pending = []
 
     def _pull(self, want: int) -> None:
         """Take up to ``want`` inputs, fewer when they are heavy, or when one cannot be pickled."""
@@ -322,7 +335,7 @@ class MapRun:
             self._inputs, self._error = None, failure
             return
         self._pending_first = self._pulled
-        self._pending += items
+        self._pending = items
         self._pulled += len(items)
         if error is not None:
             self._results.put(self._pulled, partial(_raise, error))
@@ -333,19 +346,22 @@ class MapRun:
     def _submit_pending(self, *, block: bool) -> None:
         """Submit what was pulled, as far as there are slots."""
         while self._pending:
-            sizes = sizes_of(self._pending)
-            granted = self._acquire(sizes, block)
-            if not granted:
-                return
-            chunk, self._pending[:] = self._pending[:granted], self._pending[granted:]
             joins = self._chunksize is None
-            work = Work(self._function, chunk, self, self._pending_first, joins=joins, sizes=sizes[:granted])
+            work = Work(self._function, self._pending, self, self._pending_first, joins=joins)
             try:
+                granted = self._acquire(work, block)
+                if not granted:
+                    return
+                rest = work.rest(granted).items if granted < work.count else []
                 self._dispatcher.submit(work, after_close=self._run_on)
-            except Exception as error:
-                self._pending[:0] = chunk
+            except BaseException as error:
+                # A signal's handler may have raised it anywhere in between; then the map ends with it.
+                self._dispatcher.withdraw(work)
+                if not (isinstance(error, Exception) and self._dispatcher.closed):
+                    raise
                 self._end_input(error)
                 return
+            self._pending = rest
             self._pending_first += granted
 
     def _submit_each(self, submit: Callable[..., Future[Any]], want: int) -> None:
@@ -369,23 +385,25 @@ class MapRun:
         self._futures.pop(index, None)
         self._results.put(index, future.result)
 
-    def _acquire(self, sizes: list[int], block: bool) -> int:
+    def _acquire(self, work: Work, block: bool) -> int:
         ledger = self._dispatcher.ledger
         force = False
-        if block and not ledger.free(sizes[0]):
+        if block and not ledger.free(work.sizes[0]):
             force = must_not_block(outer_frame(), self._backend.is_current()) is not None
         left = None if self._run_on else self._seconds_left()
         try:
             return ledger.acquire(
-                len(sizes), sizes=sizes, block=block, timeout=left, force=force, after_close=self._run_on
+                lease=work,
+                sizes=work.sizes,
+                block=block,
+                timeout=left,
+                force=force,
+                after_close=self._run_on,
             )
         except QueueFull:
             return 0
         except SubmitTimeout:
             raise self._timed_out() from None
-        except Exception as error:
-            self._end_input(error)
-            return 0
 
 
 def _raise(error: BaseException) -> Any:

@@ -34,7 +34,10 @@ class MapIterator(Iterator[Any]):
         # All that there is to do for most results.
         values = self._values
         if values:
-            return values.popleft()
+            value = values[0]
+            # Not `popleft`: when that has returned, a signal's handler may raise, and the value would be lost.
+            del values[0]
+            return value
         run = self._run
         if self._pid != os.getpid():
             raise RuntimeError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterator
+from itertools import chain
 
 from ._work import Sink, Work
 
@@ -41,21 +43,26 @@ class Parked:
             del self._by_sink[work.sink]
         return True
 
-    def discard(self, work: Work) -> bool:
-        """Take out work that stays marked, for it holds no slots; returns whether it was there."""
-        works = self._by_sink.get(work.sink, [])
-        if work not in works:
-            return False
-        works.remove(work)
-        if not works:
-            del self._by_sink[work.sink]
-        return True
+    def __contains__(self, work: Work) -> bool:
+        return work in self._by_sink.get(work.sink, ())
 
-    def take(self, sink: Sink | None = None) -> list[Work]:
-        """Take out all, or all of one sink. They stay marked: they hold no slots."""
-        if sink is not None:
-            return self._by_sink.pop(sink, [])
-        taken = [work for works in self._by_sink.values() for work in works]
+    def __iter__(self) -> Iterator[Work]:
+        return chain.from_iterable(self._by_sink.values())
+
+    def discard(self, work: Work) -> None:
+        """Take out work, if it is there, that stays marked: it holds no slots."""
+        works = self._by_sink.get(work.sink)
+        if works is None:
+            return
+        others = [one for one in works if one is not work]
+        if others:
+            self._by_sink[work.sink] = others
+        else:
+            del self._by_sink[work.sink]
+
+    def take(self) -> list[Work]:
+        """Take out all. They stay marked: they hold no slots."""
+        taken = list(self)
         self._by_sink.clear()
         return taken
 

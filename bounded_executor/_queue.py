@@ -41,14 +41,23 @@ class Queue:
         self._cancelled = 0
 
     def accept(self, work: Work, after_close: bool) -> bool:
-        """Put new work at the end of the line, if new work is accepted."""
+        """Put new work at the end of the line, if new work is accepted; its slots are the queue's then."""
         with self._lock:
-            accepted = self.phase.accepts(after_close)
-            if accepted:
+            if not self.phase.accepts(after_close):
+                return False
+            items, submitted = self.items, self._submitted
+            try:
                 self._line[work.ident] = work
-                self.items += work.count
-                self._submitted += work.count
-            return accepted
+                self.items = items + work.count
+                self._submitted = submitted + work.count
+                work.held = None
+            except BaseException:
+                # The caller was interrupted.
+                if work.held is not None:
+                    self._line.pop(work.ident, None)
+                    self.items, self._submitted = items, submitted
+                raise
+            return True
 
     def pop(self) -> Work | None:
         """Take the first of the line. If its sink is full it is parked instead, and marked as such."""
@@ -126,25 +135,42 @@ class Queue:
         with self._lock:
             return self._parked.remove(work)
 
-    def remove(self, work: Work) -> bool:
-        """Take work out, wherever it is; False when it is not here any more."""
-        with self._lock:
-            found = self._line.pop(work.ident, None) is not None or self._parked.discard(work)
-            if found:
-                self.items -= work.count
-            else:
-                found = self._resting.discard(work)
-        return found
+    def remove(self, work: Work, *, count: bool = True) -> bool:
+        """Take out work that is never started, wherever it is; False when it is not here any more.
 
-    def remove_all_of(self, sink: Sink) -> list[Work]:
-        """Take out all work of a sink, wherever it is."""
+        Its slots are held by itself then. Where the caller was interrupted, ``work.dropped`` tells.
+
+        Args:
+            work: what is taken out.
+            count: it counts as cancelled.
+        """
         with self._lock:
-            works = [work for work in self._line.values() if work.sink is sink]
-            for work in works:
-                del self._line[work.ident]
-            works += self._parked.take(sink)
-            self.items -= sum(work.count for work in works)
-            return works + self._resting.take(sink)
+            resting = work in self._resting
+            if not (resting or work.ident in self._line or work in self._parked):
+                return False
+            items = self.items - (0 if resting else work.count)
+            cancelled = self._cancelled + (work.count if count else 0)
+            try:
+                self._take_out(work, items, cancelled)
+            except BaseException:
+                self._take_out(work, items, cancelled)
+                raise
+            return True
+
+    def _take_out(self, work: Work, items: int, cancelled: int) -> None:
+        """Do all that is to be done; once more after an interruption."""
+        self._line.pop(work.ident, None)
+        self._parked.discard(work)
+        self._resting.discard(work)
+        self.items = items
+        self._cancelled = cancelled
+        work.held = work.slots, work.weight()
+        work.dropped = True
+
+    def all(self) -> list[Work]:
+        """Return all work, wherever it is."""
+        with self._lock:
+            return [*self._line.values(), *self._parked, *self._resting]
 
     def clear(self) -> list[Work]:
         """Take out everything."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from time import monotonic
 
-from ._work import Sink, Work
+from ._work import Work
 
 __all__ = ["Resting"]
 
@@ -35,19 +36,20 @@ class Resting:
         """Return when the next is due, on the clock of ``time.monotonic``; None where there is none."""
         return self._heap[0][0] if self._heap else None
 
-    def discard(self, work: Work) -> bool:
-        """Take out work; returns whether it was there."""
-        rest = [entry for entry in self._heap if entry[2] is not work]
-        found = len(rest) < len(self._heap)
-        if found:
-            heapq.heapify(rest)
-            self._heap = rest
-        return found
+    def __contains__(self, work: Work) -> bool:
+        return any(one is work for one in self)
 
-    def take(self, sink: Sink | None = None) -> list[Work]:
-        """Take out all, or all of one sink."""
-        entries, self._heap = self._heap, []
-        if sink is not None:
-            self._heap = [entry for entry in entries if entry[2].sink is not sink]
-            heapq.heapify(self._heap)
-        return [work for _, _, work in entries if sink is None or work.sink is sink]
+    def __iter__(self) -> Iterator[Work]:
+        return (work for _, _, work in self._heap)
+
+    def discard(self, work: Work) -> None:
+        """Take out work, if it is there."""
+        others = [entry for entry in self._heap if entry[2] is not work]
+        heapq.heapify(others)
+        self._heap = others
+
+    def take(self) -> list[Work]:
+        """Take out all."""
+        works = list(self)
+        self._heap = []
+        return works

@@ -1,8 +1,9 @@
 """What a map's tasks have brought and nobody has fetched yet.
 
-``_changed`` guards everything. The backend's thread puts outcomes in, the consumer takes them out; no
-user code runs and no other lock is taken while it is held. The ledger is told of weights outside of it:
-each outcome's weight is added once, by whoever put it, and taken off once, by whoever removed it.
+``_lock`` guards everything. The backend's thread puts outcomes in, the consumer takes them out; no
+user code runs and no other lock is taken while it is held. Weights are counted outside of it, in an account of
+the ledger: each outcome's weight is added once, by the thread that put it, and taken off once, by the one that
+removed it, or with all others when the account is settled.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from ._ledger import Ledger
+from ._ledger import Account, Ledger
 from ._outcomes import Group
 
 __all__ = ["Outcome", "Results"]
@@ -33,11 +34,15 @@ class Results:
         self.closed = False
         self._ledger = ledger
         self._unordered = unordered
-        self._changed = threading.Condition()
+        self._account = Account()
+        self._lock = threading.RLock()
+        # Free when there is something new for the consumer. Not a condition: one whose wait is interrupted by
+        # a signal's handler may come back without its lock.
+        self._bell = threading.Lock()
+        self._bell.acquire()
         self._ready: dict[int, tuple[Outcome, int]] = {}  # with its weight
         self._order: deque[int] = deque()
         self._cancelled: deque[int] = deque()
-        self._weightless = False
         self._wanted = 0
         self._put_bytes = 0
 
@@ -50,34 +55,33 @@ class Results:
             size: bytes of its pickle.
             quietly: :meth:`ring` follows.
         """
-        with self._changed:
+        with self._lock:
             if self.closed:
                 return
-            weight = 0 if self._weightless else size
             self._put_bytes += size
-            self._ready[index] = outcome, weight
+            self._ready[index] = outcome, size
             if self._unordered:
                 self._order.append(index)
             if not quietly:
-                self._changed.notify()
-        if weight:
-            self._ledger.weigh(weight)
+                self._wake()
+        if size:
+            self._ledger.weigh(self._account, size)
 
     def ring(self) -> None:
         """Wake whoever waits for what was put quietly; not for what he does not wait for yet."""
-        with self._changed:
+        with self._lock:
             if self._unordered or self._wanted in self._ready:
-                self._changed.notify()
+                self._wake()
 
     def cancel(self, index: int, outcome: Outcome) -> None:
         """Keep the end of an item that is never started; unordered, it comes after all that is."""
-        with self._changed:
+        with self._lock:
             if self.closed:
                 return
             self._ready[index] = outcome, 0
             if self._unordered:
                 self._cancelled.append(index)
-            self._changed.notify()
+            self._wake()
 
     def take(self, index: int, outstanding: int, deadline: float | None) -> Outcome | None:
         """Wait for the outcome of ``index``, or for any if unordered; None when it is too late.
@@ -89,40 +93,43 @@ class Results:
             outstanding: items in all that were not taken yet.
             deadline: on the clock of ``time.monotonic``; None for no limit.
         """
-        with self._changed:
-            self._wanted = index
-            while not (self._order if self._unordered else index in self._ready):
-                if self._unordered and len(self._cancelled) >= outstanding:
+        while True:
+            with self._lock:
+                self._wanted = index
+                if self._unordered and not self._order and len(self._cancelled) >= outstanding:
                     self._order.append(self._cancelled.popleft())
+                if self._order if self._unordered else index in self._ready:
+                    outcome, weight = self._ready.pop(self._order.popleft() if self._unordered else index)
                     break
-                left = None if deadline is None else deadline - monotonic()
-                if left is not None and left <= 0:
+            left = -1.0
+            if deadline is not None:
+                left = min(deadline - monotonic(), threading.TIMEOUT_MAX)
+                if left <= 0:
                     return None
-                self._changed.wait(left)
-            outcome, weight = self._ready.pop(self._order.popleft() if self._unordered else index)
+            self._bell.acquire(timeout=left)
         if weight:
-            self._ledger.weigh(-weight)
+            self._ledger.weigh(self._account, -weight)
         return outcome
 
     def make_weightless(self) -> None:
         """Keep all, also later ones, outside the bound."""
-        with self._changed:
-            self._weightless = True
-            weight = sum(size for _, size in self._ready.values())
-            self._ready = {index: (outcome, 0) for index, (outcome, _) in self._ready.items()}
-        self._ledger.weigh(-weight)
+        self._ledger.settle(self._account)
 
     def bytes_so_far(self) -> int:
         """Return what all outcomes together weighed that were ever put here."""
-        with self._changed:
+        with self._lock:
             return self._put_bytes
 
     def close(self) -> None:
         """Drop what is there, and what comes."""
-        with self._changed:
+        with self._lock:
             self.closed = True
-            weight = sum(size for _, size in self._ready.values())
             self._ready.clear()
             self._order.clear()
             self._cancelled.clear()
-        self._ledger.weigh(-weight)
+        self._ledger.settle(self._account)
+
+    def _wake(self) -> None:
+        """Ring for the consumer; with the lock held, so that two do not ring at once."""
+        if self._bell.locked():
+            self._bell.release()

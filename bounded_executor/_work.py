@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from ._delivery import Delivery, cancel, must_run_no_callbacks
 from ._function import Function
 from ._future import BoundedFuture
+from ._ledger import Lease
 from ._outcomes import Group
 from ._parts import Item, Parts, Pickled, sizes_of, together
 
@@ -72,8 +73,11 @@ class Sink(Protocol):
         """Learn that the work will never be started."""
 
 
-class Work:
+class Work(Lease):
     """Calls of one function that travel together; often it is a single one.
+
+    As a lease it holds its slots from when they are granted until it is in the queue, and once more when it
+    was taken out of the queue and is dropped.
 
     Attributes:
         ident: number that an outcome is matched by.
@@ -90,10 +94,12 @@ class Work:
         losses: how often its process ended for a reason that was not its own.
         refusals: how often it was given to a worker and taken back since an outcome of it came.
         error: what it fails with if it is not run once more; None for what no worker has begun.
+        dropped: it was taken out of the queue by one who drops it.
     """
 
     __slots__ = (
         "done",
+        "dropped",
         "error",
         "first",
         "function",
@@ -118,6 +124,8 @@ class Work:
         joins: bool = False,
         sizes: list[int] | None = None,
     ) -> None:
+        self.held = None
+        self.waiter = None
         self.ident = next(_ids)
         self.function = function
         self.items = items
@@ -131,6 +139,7 @@ class Work:
         self.losses = 0
         self.refusals = 0
         self.error: BaseException | None = None
+        self.dropped = False
 
     @property
     def name(self) -> str:

@@ -13,7 +13,7 @@ from test_state_machine import FakeDelivery, MapSink
 from bounded_executor import BoundedProcessPoolExecutor, QueueFull, SubmitTimeout
 from bounded_executor._dispatch import Dispatcher
 from bounded_executor._function import Function
-from bounded_executor._ledger import Ledger
+from bounded_executor._ledger import Account, Ledger
 from bounded_executor._work import Work
 
 KB = 1 << 10
@@ -25,6 +25,7 @@ MB = 1 << 20
 
 def test_what_does_not_fit_waits_until_enough_is_given_back() -> None:
     ledger = Ledger(10, queue_bytes=100)
+    account = Account()
     assert ledger.acquire(sizes=(60,)) == 1
     assert ledger.acquire(sizes=(40,)) == 1
     assert ledger.room() == 0
@@ -32,10 +33,10 @@ def test_what_does_not_fit_waits_until_enough_is_given_back() -> None:
         ledger.acquire(sizes=(1,), block=False)
     caller = Caller(lambda: ledger.acquire(sizes=(50,)))
     wait_until(lambda: waiting(ledger) == 1)
-    ledger.weigh(1)
+    ledger.weigh(account, 1)
     ledger.finish(size=40)
     assert waiting(ledger) == 1
-    ledger.weigh(-11)
+    ledger.weigh(account, -11)
     assert caller.outcome() == 1
     assert ledger.counts().weight == 100
 
@@ -62,7 +63,8 @@ def test_of_several_as_many_are_granted_as_fit() -> None:
 
 def test_weight_alone_never_keeps_fewer_than_the_floor_waiting() -> None:
     ledger = Ledger(10, queue_bytes=100, floor=3)
-    ledger.weigh(1_000)
+    account = Account()
+    ledger.weigh(account, 1_000)
     assert ledger.acquire(5, sizes=(500,) * 5) == 3
     with pytest.raises(SubmitTimeout):
         ledger.acquire(sizes=(0,), timeout=0)
@@ -72,11 +74,12 @@ def test_weight_alone_never_keeps_fewer_than_the_floor_waiting() -> None:
 
 def test_results_that_are_fetched_make_room_for_those_that_wait() -> None:
     ledger = Ledger(10, queue_bytes=100)
+    account = Account()
     ledger.acquire()
-    ledger.weigh(100)
+    ledger.weigh(account, 100)
     caller = Caller(lambda: ledger.acquire(sizes=(1,)))
     wait_until(lambda: waiting(ledger) == 1)
-    ledger.weigh(-50)
+    ledger.weigh(account, -50)
     assert caller.outcome() == 1
 
 
@@ -112,8 +115,8 @@ def dispatcher_of(size: int) -> Dispatcher:
 
 
 def submit_chunk(dispatcher: Dispatcher, sink: MapSink, first: int, count: int) -> Work:
-    assert dispatcher.ledger.acquire(count) == count
     work = Work(Function("chunk"), [b""] * count, sink, first)
+    assert dispatcher.ledger.acquire(count, lease=work) == count
     dispatcher.submit(work)
     return work
 

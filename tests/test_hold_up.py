@@ -42,14 +42,15 @@ class Scene:
     def _take(self, function: Function, count: int) -> Work:
         """Have as many calls taken from the queue as one piece."""
         function.learn(0.0, 0)
-        self.dispatcher.ledger.acquire(count)
         for _ in range(count):
             sink = FutureSink(BoundedFuture(), self.dispatcher.delivery)
-            self.dispatcher.submit(Work(function, [b""], sink, joins=True))
-        work = self.dispatcher.take(among=1)
-        assert work is not None
-        assert work.count == count
-        return work
+            work = Work(function, [b""], sink, joins=True)
+            self.dispatcher.ledger.acquire(lease=work)
+            self.dispatcher.submit(work)
+        taken = self.dispatcher.take(among=1)
+        assert taken is not None
+        assert taken.count == count
+        return taken
 
     def begin(self, turn: int, index: int) -> None:
         if not index:

@@ -16,7 +16,7 @@ from bounded_executor import BrokenProcessPool, QueueFull
 from bounded_executor._dispatch import Dispatcher
 from bounded_executor._function import Function
 from bounded_executor._future import BoundedFuture
-from bounded_executor._ledger import Ledger
+from bounded_executor._ledger import Account, Ledger
 from bounded_executor._outcomes import Group
 from bounded_executor._work import FutureSink, Sink, Work
 
@@ -100,6 +100,7 @@ class Machine(RuleBasedStateMachine):
         self.ledger = Ledger(size, limit, floor)
         self.limit = limit
         self.floor = floor
+        self.account = Account()
         self.kept = 0  # bytes of results that a map holds
         self.sizes: dict[int, list[int]] = {}
         self.parked: dict[int, deque[list[Item]]] = {}
@@ -132,11 +133,12 @@ class Machine(RuleBasedStateMachine):
             return False
         return self.limit is None or held < self.floor or weight + size <= self.limit
 
-    def _acquire(self, sizes: list[int], force: bool) -> int:
+    def _acquire(self, work: Work, force: bool) -> int:
         """Take slots as an executor would; 0 when that is refused, as the model expects."""
+        sizes = work.sizes
         if self.broken or self.closed:
             with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
-                self.ledger.acquire(len(sizes), sizes=sizes, block=False, force=force)
+                self.ledger.acquire(lease=work, sizes=sizes, block=False, force=force)
             return 0
         held, weight = self._held(), self._weight()
         fitting = 0
@@ -146,13 +148,13 @@ class Machine(RuleBasedStateMachine):
             fitting += 1
         assert self.ledger.free(sizes[0]) == (self.size - held - self.claimed if fitting else 0)
         if fitting:
-            assert self.ledger.acquire(len(sizes), sizes=sizes, block=False, force=force) == fitting
+            assert self.ledger.acquire(lease=work, sizes=sizes, block=False, force=force) == fitting
             return fitting
         if not force:
             with pytest.raises(QueueFull):
-                self.ledger.acquire(len(sizes), sizes=sizes, block=False)
+                self.ledger.acquire(lease=work, sizes=sizes, block=False)
             return 0
-        assert self.ledger.acquire(len(sizes), sizes=sizes, force=True) == 1
+        assert self.ledger.acquire(lease=work, sizes=sizes, force=True) == 1
         self.forced += 1
         return 1
 
@@ -170,10 +172,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(size=st.integers(0, 20), force=st.booleans())
     def submit(self, size: int, force: bool) -> None:
-        if self._acquire([size], force):
-            future = BoundedFuture()
-            sink = FutureSink(future, self.delivery)  # type: ignore[arg-type]
-            work = Work(self.call, [bytes(size)], sink, joins=True)
+        future = BoundedFuture()
+        sink = FutureSink(future, self.delivery)  # type: ignore[arg-type]
+        work = Work(self.call, [bytes(size)], sink, joins=True)
+        if self._acquire(work, force):
             future._forget = partial(self.dispatcher.discard, work)
             self.dispatcher.submit(work)
             self.numbers += 1
@@ -197,31 +199,34 @@ class Machine(RuleBasedStateMachine):
         self._submit_chunk(sizes, False, number not in self.apart, number)
 
     def _submit_chunk(self, sizes: list[int], force: bool, joins: bool, number: int | None) -> None:
-        granted = self._acquire(sizes, force)
+        sink = MapSink() if number is None else self.sinks[number]
+        first = 0 if number is None else len(self.sizes[number])
+        work = Work(self.chunk, [bytes(size) for size in sizes], sink, first, joins=joins)
+        granted = self._acquire(work, force)
         if not granted:
             return
         if number is None:
             self.numbers += 1
             number = self.numbers
-            self.sinks[number] = MapSink()
+            self.sinks[number] = sink
             self.sizes[number] = []
             if not joins:
                 self.apart.add(number)
-        first = len(self.sizes[number])
-        items = [bytes(size) for size in sizes[:granted]]
-        self.dispatcher.submit(Work(self.chunk, items, self.sinks[number], first, joins=joins))
+        if granted < len(sizes):
+            work.rest(granted)
+        self.dispatcher.submit(work)
         self.sizes[number] += sizes[:granted]
         self.waiting.append([(number, first + index) for index in range(granted)])
 
     @rule(size=st.integers(1, 20))
     def keep_result(self, size: int) -> None:
-        self.ledger.weigh(size)
+        self.ledger.weigh(self.account, size)
         self.kept += size
 
     @precondition(lambda self: self.kept)
     @rule()
     def fetch_results(self) -> None:
-        self.ledger.weigh(-self.kept)
+        self.ledger.weigh(self.account, -self.kept)
         self.kept = 0
 
     @precondition(lambda self: self.sinks)
@@ -236,11 +241,13 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def submit_too_late(self) -> None:
         """Slots were granted before the end, the work comes after it: they are given back."""
-        granted = self.ledger.acquire(1, force=True, after_close=True)
+        work = Work(self.call, [b""], MapSink())
+        granted = self.ledger.acquire(lease=work, force=True, after_close=True)
         before = self.ledger.counts()
         self.forced += before.above_bound - self.forced
         with pytest.raises(BrokenProcessPool if self.broken else RuntimeError):
-            self.dispatcher.submit(Work(self.call, [b""], MapSink()))
+            self.dispatcher.submit(work)
+        self.dispatcher.withdraw(work)
         assert self.ledger.counts().held == before.held - granted
 
     # The backend.
