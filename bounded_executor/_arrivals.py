@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -36,7 +37,7 @@ class Arrivals:
         self.failed = 0
         self.times = Times()
         self.events: Events | None = None
-        self._arrived: list[Callable[[], None]] = []
+        self._arrived: deque[Callable[[], None]] = deque()
 
     def outcome(self, work: Work, index: int, ok: bool, seconds: float | None, body: Pickled) -> None:
         """Note that the next item of ``work`` has ended in a result or the task's own error.
@@ -80,7 +81,8 @@ class Arrivals:
     def _count_done(self, work: Work, count: int) -> None:
         if work.done + count > work.count:
             raise RuntimeError(
-                f"{work.name}: outcomes {work.done} to {work.done + count - 1} came for a batch of {work.count}"
+                f"{work.name}: outcomes {work.done} to {work.done + count - 1} "
+                f"came for a batch of {work.count}"
             )
         work.done += count
         work.refusals = 0
@@ -95,9 +97,11 @@ class Arrivals:
         Workers are given their next tasks before that: whoever waits begins to run at once, and keeps the
         backend's thread from running.
         """
-        arrived, self._arrived = self._arrived, []
-        for let_know in arrived:
-            let_know()
+        arrived = self._arrived
+        while arrived:
+            # Taken out when it is done: an error loses none of the others.
+            arrived[0]()
+            arrived.popleft()
 
     def fail_item(self, work: Work, index: int, error: BaseException, *, attempts: int | None = None) -> None:
         """Note that an item ended in an error that is not its task's own.

@@ -1,7 +1,7 @@
 """The running side of one ``amap``: a task pulls and submits, and the generator yields.
 
-Results weigh in an account of the ledger from their arrival, on the backend's thread, until they are fetched, on
-the event loop's. The account is settled when the map is over, and takes nothing after that.
+Results weigh in an account of the ledger from their arrival, on the backend's thread, until they are
+fetched, on the event loop's. The account is settled when the map is over, and takes nothing after that.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ class AsyncSink(FutureSink):
             self._run.weigh(self, len(body))
         if isinstance(body, Remote):
             # Whoever awaits the result is on an event loop, which must not wait for it once more.
+            self._resolved = True
             self.future.seconds, self.future.attempts = seconds, attempts
             return partial(self._delivery.put_fetched, self.future, body)
         return super().outcome(index, ok, body, seconds, attempts)

@@ -64,6 +64,7 @@ class Backend(ABC):
         self.wake = self._loop.wake
         self.note = self._loop.note
         self._thread: threading.Thread | None = None
+        self._faulty = False
 
     @property
     @abstractmethod
@@ -154,16 +155,28 @@ class Backend(ABC):
         try:
             self._serve()
         except BaseException as error:
-            # A bug of ours must not leave anybody waiting for ever.
-            _log.critical("the executor's own thread failed", exc_info=True)
-            self._break(f"the executor's own thread failed with {error!r}", error)
-        finally:
-            self._dispatcher.deliver()
-            self._let_go()
-            self._loop.close()
-            self._on_end()
-            self._dispatcher.delivery.stop()
-            self.ended.set()
+            self._fault(error)
+        deliver, stop = self._dispatcher.deliver, self._dispatcher.delivery.stop
+        for step in (deliver, self._let_go, self._loop.close, self._on_end, stop):
+            try:
+                step()
+            except BaseException as error:
+                self._fault(error)
+        self.ended.set()
+
+    def _fault(self, error: BaseException) -> None:
+        """A fault of this package must leave no caller waiting and no process running. Raises nothing."""
+        if self._faulty:
+            _log.debug("one more error of the executor's own thread", exc_info=True)
+            return
+        self._faulty = True
+        _log.critical("the executor's own thread failed", exc_info=True)
+        make = broken(f"the executor's own thread failed with {error!r}", error)
+        try:
+            self._dispatcher.break_off(self._works(), make)
+            self._end_all()
+        except BaseException:
+            _log.debug("not all could be ended after an error of the executor's own thread", exc_info=True)
 
     def _break(self, message: str, cause: BaseException | None = None) -> None:
         """Fail all that waits and all that is held, and end what runs."""
@@ -187,6 +200,14 @@ class Backend(ABC):
     @abstractmethod
     def _fail_held(self, make_error: ErrorFactory) -> None:
         """Fail what has been taken from the dispatcher and has not ended, and end what runs."""
+
+    @abstractmethod
+    def _works(self) -> list[Work]:
+        """Return all work that was taken from the dispatcher and may not have ended."""
+
+    @abstractmethod
+    def _end_all(self) -> None:
+        """End all that runs, now, without counting."""
 
     @abstractmethod
     def _let_go(self) -> None:

@@ -21,8 +21,8 @@ BATCH_BYTES = 1 << 18
 # What the results of the tasks that a worker has may weigh together, as far as is known, where there are more
 # than one.
 RESULT_BYTES = 1 << 20
-# Times that tasks may be taken back from workers in a row, with no outcome in between. After that each is given
-# by itself, and to a worker that has nothing else.
+# Times that tasks may be taken back from workers in a row, with no outcome in between. After that each is
+# given by itself, and to a worker that has nothing else.
 MOST_REFUSALS = 100
 # What a message may hold. More would make it hardly cheaper.
 BATCH_TASKS = 256
@@ -41,7 +41,7 @@ def is_done_within(work: Work, seconds: float | None) -> bool:
 
 
 def lightest(work: Work, weight: int) -> int:
-    """Return how many of the tasks of this work have results that weigh so much, as far as is known; 1 at least."""
+    """Return how many tasks of this work have results of this weight, as far as is known; 1 at least."""
     return max(1, int(weight / max(work.function.size, 1.0)))
 
 

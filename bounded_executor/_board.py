@@ -14,7 +14,7 @@ The protocol
     word      writer  value
     ========  ======  =============================================================================
     `BEGUN`   worker  turn ``<< 32 |`` items of this turn that it has begun (turn modulo 2**32)
-    `KEPT`    worker  index of the first result that is kept ``<< 32 |`` flag ``|`` bytes of all
+    `KEPT`    worker  index of the first result that is kept ``<< 32 |`` flag, turn, bytes of all
     `STOP`    parent  last turn that it applies to ``<< 3 | lag << 2 |`` how much may still begin
     ========  ======  =============================================================================
 
@@ -32,20 +32,24 @@ The protocol
 
     1. writes ``STOP``, *then* reads ``BEGUN``;
     2. takes a value of ``BEGUN`` for settled when two looks, the second at least `SETTLE_SECONDS` after the
-       first, have found ``BEGUN`` and ``KEPT`` unchanged. What was written before them is visible by then:
-       processors let others see a write within a microsecond, whether or not the process that made it
-       goes on. So the worker either had not begun the next item before the first look, and will read
-       ``STOP`` before it does, or its note would have been seen;
+       first, have found ``BEGUN`` and ``KEPT`` unchanged. Processors let others see a write within a
+       microsecond, whether or not the process that made it goes on; the wait is longer than two of those. So
+       the worker had either noted the next item in the first, and the note would have been seen, or it
+       reads ``STOP`` after that note and refuses. No value of ``KEPT`` is that of another turn;
     3. takes back what is behind a settled ``BEGUN``, and nothing else;
     4. copies kept results when the words are settled, and uses the copy when a third look, again
        `SETTLE_SECONDS` later, finds that they have not moved. Had they been written over meanwhile,
-       the write to ``KEPT`` that comes before it would be visible.
+       the write to ``KEPT`` that comes before it would be visible. It reads all frames in between.
+
+    A frame that was received lets the parent read all that the worker wrote before it sent the frame: the
+    kernel takes the same lock in both processes.
 
     Of a worker that has ended, all words are final: the item behind the last outcome is to blame if
     ``BEGUN`` counts it, and was never run if not.
 
-    ``STOP`` always lets one item of the worker's present turn run, if none was begun: whatever was given
-    makes progress, so that giving and taking back cannot go on without an outcome.
+    ``STOP`` always lets the first item of the worker's present turn run, unless the worker is to be killed:
+    whatever was given makes progress, so that giving and taking back cannot go on without an outcome. That an
+    item is noted as begun is not enough: the worker may be just about to refuse it.
 """
 
 from __future__ import annotations
@@ -88,6 +92,10 @@ _LOW = (1 << HALF) - 1
 # In the lower half of KEPT: the results are integers of this size, and not pickles.
 INTEGERS = 1 << 31
 INTEGER_BYTES = 8
+# Then the lowest bits of the turn, and the bytes of all.
+_SIZE_BITS = 16
+_SIZE = (1 << _SIZE_BITS) - 1
+_TAG = INTEGERS - 1 & ~_SIZE
 # STOP: where the turn begins, and the flag that it is the one behind the worker's present turn.
 TURN_SHIFT = 3
 _LAG = 1 << 2
@@ -188,7 +196,7 @@ class Board:
         """
         word = self._words[_at(place) + KEPT]
         start = place * PLACE_BYTES + _HEAD
-        data = self._memory[start : start + (word & INTEGERS - 1)]
+        data = self._memory[start : start + (word & _SIZE)]
         return word >> HALF, list(memoryview(data).cast("q")) if word & INTEGERS else data
 
     def close(self) -> None:
@@ -241,6 +249,7 @@ class Place:
         shared: the parent reads what is written here.
         words: numbers; which is which say the names in this module.
         results: where results are kept.
+        tag: bits of KEPT that tell the turn.
     """
 
     def __init__(self, memory: mmap.mmap | None, place: int | None) -> None:
@@ -250,11 +259,13 @@ class Place:
             view = memoryview(memory)[place * PLACE_BYTES : (place + 1) * PLACE_BYTES]
         self.words = view[:_HEAD].cast("Q")
         self.results = view[_HEAD:]
+        self.tag = 0
 
     def begin(self, turn: int) -> int:
         """Note that the worker has come to this turn; return its BEGUN with no item begun."""
         words = self.words
         words[KEPT] = 0
+        self.tag = (turn << _SIZE_BITS) & _TAG
         words[BEGUN] = none_begun = (turn & _LOW) << HALF
         return none_begun
 
@@ -266,7 +277,7 @@ class Place:
             return False
         present = last - 1 if stop & _LAG else last
         if turn != present:
-            # It is the one behind.
-            return turn > present
+            # The one behind; or one that the parent has all outcomes of, whose rest it has taken back.
+            return True
         may = stop & May.MASK
         return may == May.NOTHING or (may == May.FIRST and index > 0)

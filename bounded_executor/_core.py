@@ -300,12 +300,19 @@ class Core:
                         run.kept_bytes(),
                     )
         finally:
-            if run is not None:
-                run.hand_back()
-            if runner is None:
-                with self._lock:
-                    self._map_runner = None
-                self._maps_done.set()
+            try:
+                self._end_running_maps(run, runner)
+            except BaseException:
+                self._end_running_maps(run, runner)
+                raise
+
+    def _end_running_maps(self, run: MapRun | None, runner: int | None) -> None:
+        if run is not None:
+            run.hand_back()
+        if runner is None:
+            with self._lock:
+                self._map_runner = None
+            self._maps_done.set()
 
 
 def _at_exit() -> None:

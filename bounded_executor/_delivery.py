@@ -149,7 +149,11 @@ class Delivery:
             deliver = self._queue.get()
             if deliver is None:
                 return
-            deliver()
+            try:
+                deliver()
+            except BaseException:
+                # A fault of the executor's own. Other futures still want their outcomes.
+                _log.critical("the thread that resolves futures failed", exc_info=True)
             del deliver
 
     def _deliver(self, future: Future[Any], ok: bool | None, body: Any, fetch: bool = False) -> None:

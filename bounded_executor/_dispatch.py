@@ -25,7 +25,7 @@ A backend calls ``take``, ``outcome``, ``give_back``, ``again`` and ``fail_item`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from . import _batches
@@ -68,6 +68,9 @@ class Dispatcher(Arrivals):
         self.batch_seconds = _batches.BATCH_SECONDS
         self._queue = Queue()
         self._phase = self._queue.phase
+        # Work that is, or was in this round of the backend's thread, neither in the queue nor with it:
+        # after a fault nothing else may know of it.
+        self.in_hand: list[Work] = []
         self._claiming = False
         ledger.freed = self._freed
 
@@ -86,8 +89,8 @@ class Dispatcher(Arrivals):
     def withdraw(self, work: Work) -> None:
         """Give back the slots of work that was not accepted, or have it run if it was.
 
-        For a caller that has caught an exception in the middle of acquiring slots and submitting, be it one that a
-        signal's handler has raised. Such handlers may interrupt this too.
+        For a caller that has caught an exception in the middle of acquiring slots and submitting, perhaps
+        one that a signal's handler has raised. Such handlers may interrupt this too.
         """
         done = False
         while not done:
@@ -144,7 +147,9 @@ class Dispatcher(Arrivals):
     def _take_joined(self, first: Work, most: int) -> Work | None:
         """Return what was taken and what waits behind it as one piece; None where nobody wants any of it."""
         wanted = []
-        for work in self._queue.joining(first, most):
+        works = self._queue.joining(first, most)
+        self.in_hand += works
+        for work in works:
             if work.sink.start():
                 wanted.append(work)
             else:
@@ -170,7 +175,10 @@ class Dispatcher(Arrivals):
             if work is not None:
                 return work
             work = self._queue.pop()
-            if work is None or not work.parked:
+            if work is None:
+                return None
+            self.in_hand.append(work)
+            if not work.parked:
                 return work
             self.ledger.finish(work.count)
 
@@ -183,6 +191,7 @@ class Dispatcher(Arrivals):
         self._claiming = not had
         if work is None or not had:
             return None
+        self.in_hand.append(work)
         if not self._queue.unpark(work):
             # It was cancelled in between.
             self.ledger.finish(work.count)
@@ -204,7 +213,9 @@ class Dispatcher(Arrivals):
         """
         start = work.done + skip
         if skip < 0:
-            raise RuntimeError(f"{work.name}: items {start} to {work.done - 1} were to run again, which are done")
+            raise RuntimeError(
+                f"{work.name}: items {start} to {work.done - 1} were to run again, which are done"
+            )
         if start >= work.count:
             return
         rest = work.rest(start) if start else work
@@ -213,6 +224,7 @@ class Dispatcher(Arrivals):
         # The worker may still say that it did not begin this, when it has been given it once more.
         rest.number_anew()
         pieces = rest.singly() if losses or rest.refusals >= _batches.MOST_REFUSALS else rest.apart()
+        self.in_hand += pieces
         for piece in pieces:
             piece.losses += losses
         make, cancelling = self._queue.put_first(pieces)
@@ -226,12 +238,12 @@ class Dispatcher(Arrivals):
                 self._cancel(piece)
 
     def _count_refusal(self, work: Work) -> None:
-        """Have work that is given and taken back again and again run by itself, which no worker can refuse."""
+        """Have work that is given and taken back again and again run by itself, so that none refuses it."""
         work.refusals += 1
         if work.refusals == _batches.MOST_REFUSALS:
             _log.warning(
-                "%s: %d tasks were given to a worker and taken back %d times in a row without an outcome. Each "
-                "now runs by itself. This is a fault of bounded_executor: please report it.",
+                "%s: %d tasks were given to a worker and taken back %d times in a row without an outcome. "
+                "Each now runs by itself. This is a fault of bounded_executor: please report it.",
                 work.name,
                 work.count,
                 _batches.MOST_REFUSALS,
@@ -248,6 +260,7 @@ class Dispatcher(Arrivals):
         Returns:
             Whether it is going to be run.
         """
+        self.in_hand.append(work)
         work.error = error
         # It may cost its process again.
         work.joins = False
@@ -319,6 +332,25 @@ class Dispatcher(Arrivals):
                 self._fail(work, make_error)
             else:
                 self.drop(work)
+
+    def break_off(self, works: Iterable[Work], make_error: ErrorFactory) -> None:
+        """Fail all that has no outcome, after a fault that leaves the state of everything else unknown.
+
+        Nothing is counted from here on, and nothing raised.
+
+        Args:
+            works: what the backend has.
+            make_error: makes the errors.
+        """
+        lost = [*works, *self.in_hand]
+        self._queue.break_(make_error)
+        lost += self._queue.clear()
+        self.ledger.abandon(make_error)
+        for work in lost:
+            try:
+                work.sink.break_off(make_error)
+            except BaseException:
+                _log.debug("%s could not be given its error", work.name, exc_info=True)
 
     def check(self) -> None:
         """Raise what :meth:`submit` would raise, if it would."""

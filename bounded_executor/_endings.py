@@ -213,6 +213,8 @@ class Endings:
         why = f"the supervisor of its process {child.pid} ended, and the process with it"
         if not self._has_begun(child, work):
             self._dispatcher.give_back(work)
+        elif work.sink.revoked:
+            self._dispatcher.drop(work)
         elif self._dispatcher.runs_alone(work):
             work.losses += 1
             why += f", {work.losses} times, the last time with no other task beside it"

@@ -102,9 +102,7 @@ class Giver:
             else:
                 # Without a place, a child could not be told to stop.
                 among = None if child.place is None else self._max_workers
-                work = dispatcher.take(
-                    child.left, beside=roster.busy, among=among, result_bytes=RESULT_BYTES
-                )
+                work = dispatcher.take(child.left, beside=roster.busy, among=among, result_bytes=RESULT_BYTES)
             if work is None:
                 roster.put_back(child)
                 break

@@ -127,7 +127,12 @@ class HoldUp:
             self._take_results(child, work, *self.board.kept(child.place))
 
     def _take_results(self, child: Child, work: Work, first: int, data: bytes | list[int]) -> None:
-        # Some of them may have been sent. None is behind those that have.
+        # Some of them may have been sent.
+        if first > work.done and data:
+            raise RuntimeError(
+                f"{work.name}: process {child.pid} keeps results from {first} on of a batch of {work.count}, "
+                f"and {work.done} have an outcome"
+            )
         group = Group.left_behind(data, work.done - first)
         if group is not None:
             self._dispatcher.outcomes(work, group, None)
@@ -159,7 +164,8 @@ class HoldUp:
         if seen.results is None:
             seen.results = self.board.kept(child.place) if begun else (0, b"")
             if seen.results[1]:
-                self._settling.start(child, now)
+                # From now on: the copy was made after `now`.
+                self._settling.start(child)
                 return
         # In the middle of a long task, which sends its result at once, with all before it.
         self.rest(child)
@@ -173,12 +179,7 @@ class HoldUp:
         """Have the worker begin no more; it, or else the board, tells which it has not begun."""
         if child.place is None or self.board is None:
             return
-        may = May.ALL
-        if work.joins:
-            # What it has not begun all of could not make progress.
-            begun = self.board.words(child.place).begun_in(child.work_turn)
-            may = May.FIRST if begun == 0 else May.NOTHING
-        self.board.stop(child.place, child.work_turn, child.turn, may)
+        self.board.stop(child.place, child.work_turn, child.turn, may=May.FIRST if work.joins else May.ALL)
         self.rest(child)
         self._stopped[child] = child.turn
         # Only now: what is seen from here on is what was begun in spite of it.

@@ -150,6 +150,7 @@ class Inner(Backend):
             self._look()
             self._fill()
             self._dispatcher.deliver()
+            self._dispatcher.in_hand.clear()
 
     def _report(self, ticket: int, ended: Ended) -> None:
         self._came.append((ticket, ended))
@@ -229,6 +230,7 @@ class Inner(Backend):
         if held is None:
             return
         work = held.work
+        self._dispatcher.in_hand.append(work)
         self._tasks -= work.count
         # Sums of fractions do not come back to nothing by themselves.
         self._expected = self._expected - held.expected if self._held else 0.0
@@ -301,6 +303,12 @@ class Inner(Backend):
         for one in held.values():
             for index in range(one.work.count):
                 self._dispatcher.fail_item(one.work, index, make_error(), attempts=1)
+
+    def _works(self) -> list[Work]:
+        return [one.work for one in self._held.values()]
+
+    def _end_all(self) -> None:
+        self._cancel(None)
 
     def _let_go(self) -> None:
         self._engine.close()

@@ -19,7 +19,7 @@ __all__ = ["Lateness"]
 
 # Time to write the stack, or to be noticed as dead, before SIGKILL.
 GRACE_SECONDS = 1.0
-# Time for the supervisor to carry out a SIGKILL and to reap. It is longer only where it is busy, with
+# Time after which a SIGKILL that the supervisor has not carried out is sent from here. It is busy then, with
 # an import of a module that children are to share.
 KILL_SECONDS = 2.0
 
@@ -84,7 +84,7 @@ class Lateness:
             stop: has a child begin none of the other tasks that it has.
 
         Returns:
-            Whether the supervisor does not do what it is told.
+            Whether the supervisor is late with a kill, and every process that it has is to be killed.
         """
         for child in self._roster.retirement.expired():
             self.kill(child, signal.SIGKILL)
@@ -107,4 +107,4 @@ class Lateness:
                 with contextlib.suppress(OSError):
                     os.kill(child.pid, signal.SIGKILL)
             self._killed.start(child)
-        return bool(stuck)
+        return bool(stuck) and all(child in self._killed for child in self._roster)

@@ -140,6 +140,7 @@ class Ledger:
         self._lagging_since: float | None = None
         self._closed: Callable[[], BaseException] | None = None
         self.freed: Callable[[], object] = _nobody
+        self._abandoned = False
 
     def acquire(
         self,
@@ -174,7 +175,7 @@ class Ledger:
         sizes = sizes or (0,) * want
         lease = lease or Lease()
         with self._lock:
-            if self._closed is not None and not after_close:
+            if self._closed is not None and (self._abandoned or not after_close):
                 raise self._closed()
             if not self._waiters and self._open(sizes[0]):
                 return self._grant(lease, self._fitting(sizes))
@@ -213,6 +214,8 @@ class Ledger:
             held, weight, undelivered = self._held, self._weight, self._undelivered
             try:
                 self._leave_line(lease)
+                if self._abandoned:
+                    lease.held = None
                 if lease.held is not None:
                     slots, size = lease.held
                     if slots > held:
@@ -250,7 +253,7 @@ class Ledger:
         """
         waiter = Waiter(lease, sizes, timeout, wake, after_close)
         with self._lock:
-            if self._closed is not None and not after_close:
+            if self._closed is not None and (self._abandoned or not after_close):
                 waiter.error = self._closed
             lease.waiter = waiter
             self._waiters.append(waiter)
@@ -308,6 +311,8 @@ class Ledger:
             to_deliver: their callbacks are still to run; :meth:`delivered` follows for each.
         """
         with self._lock:
+            if self._abandoned:
+                return
             if count > self._held:
                 raise RuntimeError(f"{count} slots given back, {self._held} held")
             self._held -= count
@@ -322,7 +327,7 @@ class Ledger:
         Nothing happens where the account is closed.
         """
         with self._lock:
-            if account.closed:
+            if account.closed or self._abandoned:
                 return
             self._charge(account, account.weight + size)
 
@@ -330,7 +335,8 @@ class Ledger:
         """Take off all that an account has, and close it."""
         with self._lock:
             account.closed = True
-            self._charge(account, 0)
+            if not self._abandoned:
+                self._charge(account, 0)
 
     def reclaim(self, count: int) -> bool:
         """Take back slots that were given back before their task was done, ahead of all that wait.
@@ -350,6 +356,8 @@ class Ledger:
     def delivered(self, count: int = 1) -> None:
         """Note that the callbacks of so many outcomes have completed."""
         with self._lock:
+            if self._abandoned:
+                return
             if count > self._undelivered:
                 raise RuntimeError("an outcome was delivered twice")
             self._undelivered -= count
@@ -394,6 +402,13 @@ class Ledger:
                 self._refuse_waiters(after_close)
                 raise
 
+    def abandon(self, error: Callable[[], BaseException]) -> None:
+        """Close, and count nothing any more: a fault of the executor's own has made the counts unknown."""
+        with self._lock:
+            self._abandoned = True
+            self._held = self._weight = self._claimed = self._undelivered = 0
+        self.close(error, after_close=True)
+
     def counts(self) -> LedgerCounts:
         """Return the counters, all read in one moment."""
         with self._lock:
@@ -408,7 +423,7 @@ class Ledger:
     # Below: only with the lock held.
 
     def _fits(self, size: int, more: int = 0) -> bool:
-        """Return whether one slot is free whose bytes fit; ``more``: in addition to so many that are granted."""
+        """Return whether one slot is free whose bytes fit, in addition to ``more`` that are granted."""
         held = self._held + more
         if held + self._claimed >= self.queue_size:
             return False

@@ -124,7 +124,12 @@ class MapRun:
             forget()
 
     def full(self, work: Work) -> bool:
-        if self._run_on or self.finished or self._results.closed or work.first < self._fetched + self._backend.capacity:
+        if (
+            self._run_on
+            or self.finished
+            or self._results.closed
+            or work.first < self._fetched + self._backend.capacity
+        ):
             return False
         return self._dispatcher.ledger.room() == 0
 
@@ -141,6 +146,9 @@ class MapRun:
 
     def fail(self, index: int, error: BaseException, attempts: int) -> None:
         self._results.put(index, partial(_raise, error))
+
+    def break_off(self, make_error: Callable[[], BaseException]) -> None:
+        self._results.break_off(partial(_raise, make_error()))
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):

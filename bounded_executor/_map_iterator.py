@@ -35,7 +35,7 @@ class MapIterator(Iterator[Any]):
         values = self._values
         if values:
             value = values[0]
-            # Not `popleft`: when that has returned, a signal's handler may raise, and the value would be lost.
+            # Not `popleft`: when that has returned a signal's handler may raise, and the value would be lost.
             del values[0]
             return value
         run = self._run
@@ -74,12 +74,21 @@ class MapIterator(Iterator[Any]):
 
     def __del__(self) -> None:
         run = getattr(self, "_run", None)
-        if run is not None and not run.finished:
-            run.drop()
-            if run.submitted:
-                # The executor's shutdown has nothing left to do for it; an executor that lives long
-                # must not remember every map whose results nobody wanted.
-                run.note(partial(self._on_begin, run))
+        if run is None or run.finished:
+            return
+        try:
+            self._drop(run)
+        except BaseException:
+            # Interrupted by a signal's handler, which the interpreter reports.
+            self._drop(run)
+            raise
+
+    def _drop(self, run: MapRun) -> None:
+        run.drop()
+        if run.submitted:
+            # The executor's shutdown has nothing left to do for it; an executor that lives long
+            # must not remember every map whose results were dropped.
+            run.note(partial(self._on_begin, run))
 
 
 def length_of(iterables: tuple[Iterable[Any], ...]) -> int | None:

@@ -35,6 +35,7 @@ class Outbox:
     """
 
     def __init__(self, place: Place, write: Callable[..., None]) -> None:
+        self._place = place
         self._words = place.words
         self._results = place.results
         self._integers = place.results.cast("q")
@@ -47,6 +48,7 @@ class Outbox:
         # All results of this work so far are integers, and stand on the board as such.
         self._all_integers = True
         self._since = 0.0
+        self._tag = 0
 
     def begin(self, work: int, now: float) -> None:
         """Take results of this work from now on; the place must have come to its turn."""
@@ -54,6 +56,7 @@ class Outbox:
         self._first = self._filled = self._count = 0
         self._all_integers = True
         self._since = now
+        self._tag = self._place.tag
 
     def add(self, result: Any) -> float:
         """Keep the next item's result, or send it.
@@ -77,7 +80,7 @@ class Outbox:
                 self._all_integers = False
             else:
                 self._count = count = count + 1
-                self._words[KEPT] = self._first << HALF | INTEGERS | count * INTEGER_BYTES
+                self._words[KEPT] = self._first << HALF | INTEGERS | self._tag | count * INTEGER_BYTES
                 now = perf_counter()
                 if now - self._since > KEEP_SECONDS:
                     self.flush(now)
@@ -93,7 +96,7 @@ class Outbox:
         results[start : start + size] = body
         self._filled = end = start + size
         self._count += 1
-        self._words[KEPT] = self._first << HALF | end
+        self._words[KEPT] = self._first << HALF | self._tag | end
         if atom and size <= ATOM_BYTES:
             self._values.append(result)
         # Not before: the parent no longer looks for what it has seen to take long until here.

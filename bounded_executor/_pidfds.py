@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 from time import monotonic
@@ -13,28 +12,38 @@ __all__ = ["await_ends"]
 ENDS_SECONDS = 1.0
 
 
-def await_ends(pids: list[int]) -> None:
-    """Wait until processes that the kernel is about to kill are gone.
-
-    Where there are no such descriptors it does not wait.
+def await_ends(pids: list[int]) -> set[int]:
+    """Wait until processes that are being killed are gone.
 
     Args:
         pids: their process ids; those that are gone already do not matter.
+
+    Returns:
+        Those that are not known to be gone: they are stuck in the kernel, or this system has no such
+        descriptors, so that nothing was waited for.
     """
     if not hasattr(os, "pidfd_open"):
-        return
+        return set(pids)
     poll = select.poll()
-    fds = set()
+    fds: dict[int, int] = {}
+    unknown = set()
     for pid in pids:
-        with contextlib.suppress(OSError):
+        try:
             fd = os.pidfd_open(pid)
-            fds.add(fd)
-            poll.register(fd, select.POLLIN)
+        except ProcessLookupError:
+            continue
+        except OSError:
+            # No descriptor is left, or the kernel is too old.
+            unknown.add(pid)
+            continue
+        fds[fd] = pid
+        poll.register(fd, select.POLLIN)
     deadline = monotonic() + ENDS_SECONDS
     while fds and (left := deadline - monotonic()) > 0:
         for fd, _ in poll.poll(left * 1000):
             poll.unregister(fd)
-            fds.discard(fd)
+            del fds[fd]
             os.close(fd)
     for fd in fds:
         os.close(fd)
+    return unknown.union(fds.values())

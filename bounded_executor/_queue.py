@@ -17,7 +17,7 @@ from . import _batches
 from ._parked import Parked
 from ._phase import ErrorFactory, Phase
 from ._resting import Resting
-from ._work import Sink, Work
+from ._work import Work
 
 __all__ = ["Queue"]
 

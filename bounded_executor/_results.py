@@ -1,9 +1,9 @@
 """What a map's tasks have brought and nobody has fetched yet.
 
 ``_lock`` guards everything. The backend's thread puts outcomes in, the consumer takes them out; no
-user code runs and no other lock is taken while it is held. Weights are counted outside of it, in an account of
-the ledger: each outcome's weight is added once, by the thread that put it, and taken off once, by the one that
-removed it, or with all others when the account is settled.
+user code runs and no other lock is taken while it is held. Weights are counted outside of it, in an account
+of the ledger: each outcome's weight is added once, by the thread that put it, and taken off once, by the one
+that removed it, or with all others when the account is settled.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ class Results:
         self._ready: dict[int, tuple[Outcome, int]] = {}  # with its weight
         self._order: deque[int] = deque()
         self._cancelled: deque[int] = deque()
+        self._rest: Outcome | None = None  # that of all which never come
         self._wanted = 0
         self._put_bytes = 0
 
@@ -83,6 +84,12 @@ class Results:
                 self._cancelled.append(index)
             self._wake()
 
+    def break_off(self, outcome: Outcome) -> None:
+        """Have this be the outcome of all that have none; no more come."""
+        with self._lock:
+            self._rest = outcome
+            self._wake()
+
     def take(self, index: int, outstanding: int, deadline: float | None) -> Outcome | None:
         """Wait for the outcome of ``index``, or for any if unordered; None when it is too late.
 
@@ -101,6 +108,8 @@ class Results:
                 if self._order if self._unordered else index in self._ready:
                     outcome, weight = self._ready.pop(self._order.popleft() if self._unordered else index)
                     break
+                if self._rest is not None:
+                    return self._rest
             left = -1.0
             if deadline is not None:
                 left = min(deadline - monotonic(), threading.TIMEOUT_MAX)

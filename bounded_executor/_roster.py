@@ -108,6 +108,7 @@ class Roster:
         busy: children that run something.
         alone: what runs wants nothing else beside it.
         retirement: when those that retire are due.
+        released: work that was taken away from a child in this round of the thread.
     """
 
     def __init__(self, max_workers: int, limit: int | None, jitter: int) -> None:
@@ -115,6 +116,7 @@ class Roster:
         self.alone = False
         self.retirement: Deadlines[Child] = Deadlines(RETIREMENT_SECONDS)
         self.max_workers = max_workers
+        self.released: list[Work] = []
         self._limit = limit
         self._jitter = jitter
         self._children: dict[int, Child] = {}
@@ -244,6 +246,7 @@ class Roster:
         """Take away from a child what it was given beforehand, and return it."""
         work, child.next = child.next, None
         if work is not None:
+            self.released.append(work)
             self.give_less(child, work.count)
         return work
 
@@ -277,6 +280,7 @@ class Roster:
         """Take a child's work away from it and return it."""
         work, child.work = child.work, None
         if work is not None:
+            self.released.append(work)
             self.busy -= 1
             self.alone = False
             if child.left != 0:

@@ -44,8 +44,8 @@ class Log:
     def __init__(self, name: str = "bounded_executor") -> None:
         self._logger = logging.getLogger(name)
 
-    def debug(self, message: str, *args: object) -> None:
-        self._say(logging.DEBUG, message, args)
+    def debug(self, message: str, *args: object, exc_info: bool = False) -> None:
+        self._say(logging.DEBUG, message, args, exc_info)
 
     def info(self, message: str, *args: object) -> None:
         self._say(logging.INFO, message, args)

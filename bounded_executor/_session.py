@@ -79,11 +79,11 @@ class Session:
         channel.send(Kind.CONFIG, body=pickle.dumps(config), fds=fds)
         return channel
 
-    def drop_keeper(self) -> None:
-        """Have the next supervisor come from a new keeper: this one's ended before it was of use."""
+    def drop_keeper(self, *, wait: bool = False) -> None:
+        """Have the next supervisor come from a new keeper; ``wait`` until this one has ended."""
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
-            keeper.quit(wait=False)
+            keeper.quit(wait=wait)
 
     def prepare_next(self) -> None:
         """Get ready for the next executor, while this one's processes still end."""

@@ -69,6 +69,9 @@ class Sink(Protocol):
     def fail(self, index: int, error: BaseException, attempts: int) -> None:
         """Take an error that did not come from the task, and how often the task was started."""
 
+    def break_off(self, make_error: Callable[[], BaseException]) -> None:
+        """Fail whatever has no outcome yet; the state of everything else is unknown."""
+
     def cancelled(self, work: Work) -> None:
         """Learn that the work will never be started."""
 
@@ -247,7 +250,7 @@ class Work(Lease):
 class FutureSink:
     """Passes the outcome of a submitted call on to its future."""
 
-    __slots__ = ("_delivery", "_notified", "_started", "future")
+    __slots__ = ("_delivery", "_notified", "_resolved", "_started", "future")
 
     to_deliver = True
     revocable = False
@@ -258,6 +261,7 @@ class FutureSink:
         self._delivery = delivery
         self._started = False
         self._notified = False
+        self._resolved = False
 
     def start(self) -> bool:
         if not self._started:
@@ -276,6 +280,7 @@ class FutureSink:
     def outcome(
         self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
+        self._resolved = True
         self.future.seconds = seconds
         self.future.attempts = attempts
         return partial(self._delivery.put, self.future, ok, body)
@@ -289,14 +294,20 @@ class FutureSink:
         """Do the same for several sinks of the same class, this one perhaps among them."""
         share = None if seconds is None else seconds / group.count
         futures = [sink.future for sink in sinks]
-        for future in futures:
-            future.seconds = share
-            future.attempts = 1
+        for sink in sinks:
+            sink._resolved = True
+            sink.future.seconds = share
+            sink.future.attempts = 1
         return partial(self._delivery.put_group, futures, group)
 
     def fail(self, index: int, error: BaseException, attempts: int) -> None:
+        self._resolved = True
         self.future.attempts = attempts
         self._delivery.put_error(self.future, error)
+
+    def break_off(self, make_error: Callable[[], BaseException]) -> None:
+        if not self._resolved and self.start():
+            self.fail(0, make_error(), self.future.attempts)
 
     def cancelled(self, work: Work) -> None:
         # One that was taken back may be found in the queue before `wait_again` has come to it.
@@ -348,6 +359,11 @@ class Calls:
 
     def fail(self, index: int, error: BaseException, attempts: int) -> None:
         self.take(index).fail(0, error, attempts)
+
+    def break_off(self, make_error: Callable[[], BaseException]) -> None:
+        for sink in self.sinks:
+            if sink is not None:
+                sink.break_off(make_error)
 
     def cancelled(self, work: Work) -> None:
         for index in range(work.first, work.first + work.count):

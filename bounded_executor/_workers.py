@@ -10,6 +10,8 @@ what an end means is decided in ``_endings``. This module hears what they say, a
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -172,6 +174,8 @@ class Workers(Backend):
                 self._look_for_late_ones()
             self._giver.fill()
             self._dispatcher.deliver()
+            self._dispatcher.in_hand.clear()
+            self.roster.released.clear()
             done = not self.roster and self._is_done()
 
     def _has_leased(self) -> bool:
@@ -254,7 +258,8 @@ class Workers(Backend):
 
     def _look_for_late_ones(self) -> None:
         if self._lateness.look(self._hear_child, self._hold_up.stop) and self._dispatcher.drained:
-            # Nobody is to wait for the supervisor's import at the end.
+            # The end does not wait for the supervisor's import, which may never come to its own. With the
+            # supervisor go only processes that are to be killed: another may need any time for its task.
             self._lose_supervisor(stuck=True)
         self._stall.look()
         self._hold_up.look()
@@ -324,11 +329,21 @@ class Workers(Backend):
             self._lose_supervisor()
 
     def _lose_supervisor(self, *, stuck: bool = False) -> None:
-        """Go on with a new supervisor: the children of the lost one die with it."""
+        """Go on with a new supervisor: the children of the lost one die with it.
+
+        Args:
+            stuck: it has not ended, and every process that it has is to be killed.
+        """
         asked_for, words = self._supervision.lose()
         children = list(self.roster)
-        # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
-        await_ends([child.pid for child in children if child.pid is not None])
+        pids = [child.pid for child in children if child.pid is not None]
+        if stuck:
+            # It has reaped none of them, so that the numbers are still their own.
+            for pid in pids:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+        # Else the kernel kills them after it has closed the supervisor's socket. Until then they may go on.
+        left_over = await_ends(pids)
         useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
@@ -340,6 +355,9 @@ class Workers(Backend):
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
         for child in children:
+            if child.pid in left_over:
+                # It may still write there.
+                child.place = None
             self._forget(child)
 
     def _fail_held(self, make_error: ErrorFactory) -> None:
@@ -354,6 +372,18 @@ class Workers(Backend):
                     # Those behind the first have not begun.
                     attempts = 0
         self._kill_all(signal.SIGKILL)
+
+    def _works(self) -> list[Work]:
+        works = [work for child in self.roster for work in (child.work, child.next) if work is not None]
+        return works + self.roster.released
+
+    def _end_all(self) -> None:
+        for child in self.roster:
+            if child.pid is not None:
+                with contextlib.suppress(OSError):
+                    os.kill(child.pid, signal.SIGKILL)
+        # What it has forked ends with it.
+        self._session.drop_keeper(wait=True)
 
     def _let_go(self) -> None:
         # Where the thread has failed some are left.
