@@ -1,0 +1,304 @@
+"""One program of the soak: one executor after the other, each for some seconds, each looked at in the end.
+
+A third of the executors run without any injected fault: there nothing may be lost, and no task may begin twice.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jobs
+import tasks
+from coroutines import CoroutineProducer
+from endings import LateImport
+from helpers import marked_processes
+from injector import Injector
+from interrupts import Interrupts, MainProducer
+from producers import Producer, Scene
+from runlog import RunLog
+from tally import Tally
+from watchdog import HUNG_SECONDS, Watchdog
+
+from bounded_executor import BoundedProcessPoolExecutor
+
+MARK = "BOUNDED_EXECUTOR_SOAK"
+ROUND_SECONDS = 12.0
+REPORT_SECONDS = 5.0
+# After an executor's end; a thread that was interrupted in ``Thread.join`` may take it for ended too early.
+SETTLE_SECONDS = 10.0
+# What must be zero then.
+LEVELS = ("unfinished", "waiting", "running", "held_bytes", "undelivered", "children")
+USES = ("bursts", "nowait", "cancels", "callbacks", "ordered", "unordered")
+
+
+class Program:
+    """What one program counts, and how it reports that: a line of JSON every few seconds, and a last one.
+
+    Args:
+        seed: decides all that is drawn.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.tally = Tally()
+        self.watchdog = Watchdog(self.tally, self.end)
+        self.memory: list[int] = []
+        self._mark = os.environ[MARK] = uuid.uuid4().hex
+        self._folders: list[str] = []
+        self._ending = threading.Lock()
+        # Processes that end are what this is about; the executor's own failures are told all the same.
+        logging.getLogger("bounded_executor").setLevel(logging.CRITICAL)
+        sys.unraisablehook = self._on_unraisable
+        threading.excepthook = self._on_thread_error
+        threading.Thread(target=self._report, name="report", daemon=True).start()
+
+    def folder(self) -> str:
+        """Return a new folder that only this user can read, and that is removed in the end."""
+        self._folders.append(tempfile.mkdtemp(prefix="soak-"))
+        return self._folders[-1]
+
+    def end(self) -> NoReturn:
+        """Report for the last time and end: threads that hang must not keep the program from it."""
+        self._ending.acquire()
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        hung = self.tally["hung"]
+        # What runs still after a hang is ended by the kernel, with this program.
+        left = [] if hung else left_behind(self._mark)
+        for line in left:
+            self.tally.complain("left", line)
+        self._print(done=True)
+        os._exit(1 if self.tally.bad or left else 0)
+
+    def _report(self) -> None:
+        while True:
+            time.sleep(REPORT_SECONDS)
+            self._print(done=False)
+
+    def _print(self, *, done: bool) -> None:
+        first, last = (self.memory[0], self.memory[-1]) if self.memory else (0, 0)
+        state = {**self.tally.state(), "first": first, "last": last, "now": resident_bytes(), "done": done}
+        os.write(1, json.dumps(state).encode() + b"\n")
+
+    def _on_unraisable(self, args: Any) -> None:
+        self.tally.add(f"ignored {args.exc_type.__name__}")
+
+    def _on_thread_error(self, args: Any) -> None:
+        self.tally.complain("wrong", f"a thread, {args.thread}, failed with {args.exc_value!r}")
+        threading.__excepthook__(args)
+
+
+def run(minutes: float, seed: int) -> NoReturn:
+    """Run for so many minutes."""
+    program = Program(seed)
+    end = time.monotonic() + 60 * minutes
+    folder = program.folder()
+    # Modules that tests write are imported from there; executors take the path over.
+    sys.path.append(folder)
+    first = 1
+    while not program.tally["hung"] and (time.monotonic() < end or not program.memory):
+        seconds = min(ROUND_SECONDS, max(1.0, end - time.monotonic()))
+        first = run_round(program, folder, first, seconds)
+        # From the first round on, what is imported and allocated once is there.
+        program.memory.append(resident_bytes())
+    program.end()
+
+
+def settings(draw: random.Random, quiet: bool) -> dict[str, Any]:
+    """Return the settings of one executor.
+
+    Args:
+        draw: decides.
+        quiet: no faults are going to be injected.
+    """
+    chosen = {
+        "max_workers": draw.randint(2, 4),
+        "queue_size": draw.choice((2, 3, 20, 100, None)),
+        "queue_bytes": draw.choice((None, 64 * jobs.MB, jobs.MB, jobs.MB // 10)),
+        "max_tasks_per_child": draw.choice((None, None, 1, 20, 200)),
+        "initializer": draw.choice((None, None, tasks.initialize)),
+        "task_retries": 0 if quiet else draw.choice((0, 1, 3)),
+        "idle_timeout": draw.choice((0, 10)),
+    }
+    if chosen["max_tasks_per_child"]:
+        chosen["max_tasks_jitter"] = draw.choice((0, 5))
+    # With a limit of time or memory, workers are given nothing ahead, or keep no results.
+    if draw.random() < 0.5:
+        chosen["task_timeout"] = jobs.TASK_TIMEOUT
+    if draw.random() < 0.4:
+        chosen["max_memory_hard"] = jobs.MEMORY_LIMIT
+        chosen["max_memory_per_child"] = draw.choice((None, jobs.SOFT_LIMIT))
+    return chosen
+
+
+def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
+    """Use one executor for some time, end it, and look whether it has lost anything.
+
+    Args:
+        program: what is drawn and counted.
+        folder: for files.
+        first: the first number that no task has had.
+        seconds: how long to use it.
+
+    Returns:
+        The first number that no task has had after that.
+    """
+    draw, tally, watchdog = program.draw, program.tally, program.watchdog
+    quiet = draw.random() < 1 / 3
+    chosen = settings(draw, quiet)
+    interrupted = draw.random() < 0.5
+    under_way = draw.random() < 0.4
+    imports = not under_way and chosen["initializer"] is None and draw.random() < 0.3
+    what = describe(chosen, quiet=quiet, interrupted=interrupted, under_way=under_way, imports=imports)
+    log = RunLog(folder, first)
+    ex = BoundedProcessPoolExecutor(**chosen)
+    scene = Scene(ex, tally, log, threading.Event(), rare_kinds(chosen), drops=not under_way)
+    before = {name: tally[name] for name in ("killed by a fault", "late by a fault")}
+    if interrupted:
+        # An executor whose start is interrupted is broken, and says so.
+        with watchdog.over("a first task"):
+            number = jobs.pack(log.ident(), "int")
+            assert ex.submit(jobs.item, number).result() == jobs.answer(number)
+    producers: list[Producer] = [Producer(use, scene, random.Random(draw.random())) for use in USES]
+    producers.append(CoroutineProducer("coroutines", scene, random.Random(draw.random())))
+    injector = Injector(ex, chosen["max_workers"], random.Random(draw.random()), tally)
+    if not quiet:
+        producers.append(Producer("rare", scene, random.Random(draw.random())))
+        injector.start()
+    for producer in producers:
+        producer.start()
+    with Interrupts(random.Random(draw.random()), tally) as interrupts:
+        main_stop = threading.Event()
+        own = MainProducer(replace(scene, stop=main_stop), random.Random(draw.random()), interrupts)
+        timer = threading.Timer(seconds, main_stop.set)
+        timer.daemon = True
+        timer.start()
+        with watchdog.over(f"the main thread, {what}", seconds + 2 * HUNG_SECONDS):
+            if interrupted:
+                own.run()
+            main_stop.wait()
+        if not quiet:
+            with watchdog.over("the injector"):
+                injector.stop()
+        shut_down = own.shut_down if interrupted else ex.shutdown
+        if under_way:
+            # The threads are in the middle of it and get an error.
+            with watchdog.over(f"a shutdown under way, {what}"):
+                shut_down()
+        scene.stop.set()
+        for producer in producers:
+            with watchdog.over(f"{producer.name}, {what}"):
+                producer.join()
+        if imports:
+            ending = LateImport(
+                replace(scene, stop=threading.Event()),
+                random.Random(draw.random()),
+                folder,
+                "task_timeout" in chosen,
+            )
+            ending.start()
+            with watchdog.over(f"a slow import, {what}"):
+                ending.ready.wait()
+        # What was dropped is to be told to the executor while it is there.
+        gc.collect()
+        with watchdog.over(f"a shutdown, {what}"):
+            shut_down()
+            if imports:
+                ending.join()
+    check_end(ex, tally, what)
+    cost, stops = (injector.cost, injector.stops) if not quiet else (0, 0)
+    for name, most in (("killed by a fault", cost), ("late by a fault", stops)):
+        losses = tally[name] - before[name]
+        if losses > most:
+            tally.complain("lost", f"{losses} tasks {name}, {most} can be explained, {what}", losses - most)
+    check_runs(ex, tally, log, what)
+    log.close()
+    return log.next
+
+
+def rare_kinds(chosen: dict[str, Any]) -> tuple[str, ...]:
+    """Return what tasks may do at times under these settings."""
+    kinds = jobs.RARE
+    if "task_timeout" in chosen:
+        kinds += ("hang",)
+    if "max_memory_hard" in chosen:
+        kinds += ("memory", "leak")
+    return kinds
+
+
+def check_end(ex: Any, tally: Tally, what: str) -> None:
+    """Look whether an executor that has ended holds anything still."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        stats = ex.stats()
+        held = {name: getattr(stats, name) for name in LEVELS}
+        held["without an end"] = stats.submitted - stats.finished
+        if not any(held.values()) or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    tally.add("rounds")
+    for name in ("submitted", "retried", "timed_out"):
+        tally.add(name.replace("_", " "), getattr(stats, name))
+    tally.add("replaced", stats.children_replaced)
+    if any(held.values()):
+        leaked = {name: count for name, count in held.items() if count}
+        tally.complain("leaked", f"{leaked} at the end of an executor, {stats.submitted} submitted, {what}")
+
+
+def check_runs(ex: Any, tally: Tally, log: RunLog, what: str) -> None:
+    """Look how often tasks have begun: once, and once more for each retry."""
+    stats = ex.stats()
+    runs = log.runs()
+    again = {number: count for number, count in runs.items() if count > 1}
+    excess = sum(again.values()) - len(again)
+    # Also with faults: a task that a killed process had begun fails, unless it is retried.
+    if excess > stats.retried:
+        shown = {int(number): log.pids(number) for number in list(again)[:3]}
+        tally.complain(
+            "twice",
+            f"{excess} runs too many, {stats.retried} retries, {what}; first ones by process: {shown}",
+            excess - stats.retried,
+        )
+    if len(runs) < stats.succeeded:
+        tally.complain("wrong", f"{stats.succeeded} tasks have returned, {len(runs)} have begun, {what}")
+
+
+def describe(chosen: dict[str, Any], **flags: bool) -> str:
+    """Return in short what kind of executor it was."""
+    words = [name for name, value in flags.items() if value]
+    words += [f"{name}={getattr(value, '__name__', value)}" for name, value in chosen.items()]
+    return ", ".join(words)
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def left_behind(mark: str) -> list[str]:
+    """Return what runs still, except clean idle processes for as long as they may stay."""
+    deadline = time.monotonic() + 15
+    while True:
+        found = []
+        for pid in marked_processes(MARK, mark):
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            if "resource_tracker" not in command:
+                found.append(f"{pid} {command:.120}")
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
