@@ -28,13 +28,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=1.0, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="default: a random one")
     parser.add_argument("--programs", type=int, default=1, metavar="K", help="at once; default: %(default)s")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=program.EXTRAS,
+        help="leave this out; may be repeated",
+    )
     parser.add_argument("--alone", action="store_true", help="be one of them, and report in JSON")
     options = parser.parse_args()
     if options.alone:
         faulthandler.enable()
-        program.run(options.minutes, options.seed)
-    here = str(Path(__file__).resolve().parent)
-    return programs.run(here, options.programs, options.minutes, options.seed, rows)
+        program.run(options.minutes, options.seed, options.without)
+    script = [str(Path(__file__).resolve().parent), *(f"--without={name}" for name in options.without)]
+    return programs.run(script, options.programs, options.minutes, options.seed, rows)
 
 
 def rows(tally: Tally) -> list[tuple[str, object]]:

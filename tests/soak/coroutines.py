@@ -51,7 +51,7 @@ class CoroutineProducer(Producer):
         each += [self._iterate() for _ in range(self._draw.randint(0, 2))]
         each.append(self._stall())
         tasks = [asyncio.ensure_future(one) for one in each]
-        done, pending = await asyncio.wait(tasks, timeout=2 * HUNG_SECONDS)
+        done, pending = await asyncio.wait(tasks, timeout=HUNG_SECONDS)
         if pending:
             self._tally.complain("hung", f"{len(pending)} coroutines", len(pending))
         errors = [task.exception() for task in done if not task.cancelled()]

@@ -43,12 +43,14 @@ def main() -> int:
     if options.alone:
         faulthandler.enable()
         run(options.minutes, options.seed)
-    return programs.run(str(Path(__file__).resolve()), options.programs, options.minutes, options.seed, rows)
+    return programs.run(
+        [str(Path(__file__).resolve())], options.programs, options.minutes, options.seed, rows
+    )
 
 
 def run(minutes: float, seed: int) -> NoReturn:
     """Run the map for so many minutes."""
-    program = Program(seed)
+    program = Program(seed, [])
     end = time.monotonic() + 60 * minutes
     while time.monotonic() < end or not program.memory:
         with program.watchdog.over("a run"):

@@ -37,6 +37,8 @@ from bounded_executor import BoundedProcessPoolExecutor
 MARK = "BOUNDED_EXECUTOR_SOAK"
 ROUND_SECONDS = 12.0
 REPORT_SECONDS = 5.0
+# What may be left out, to look for one fault at a time.
+EXTRAS = ("faults", "interrupts", "imports", "coroutines")
 # After an executor's end; a thread that was interrupted in ``Thread.join`` may take it for ended too early.
 SETTLE_SECONDS = 10.0
 # What must be zero then.
@@ -49,10 +51,12 @@ class Program:
 
     Args:
         seed: decides all that is drawn.
+        without: those of ``EXTRAS`` that are left out.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, without: list[str]) -> None:
         self.draw = random.Random(seed)
+        self.without = without
         self.tally = Tally()
         self.watchdog = Watchdog(self.tally, self.end)
         self.memory: list[int] = []
@@ -101,9 +105,15 @@ class Program:
         threading.__excepthook__(args)
 
 
-def run(minutes: float, seed: int) -> NoReturn:
-    """Run for so many minutes."""
-    program = Program(seed)
+def run(minutes: float, seed: int, without: list[str]) -> NoReturn:
+    """Run for so many minutes.
+
+    Args:
+        minutes: how long.
+        seed: decides all that is drawn.
+        without: those of ``EXTRAS`` that are left out.
+    """
+    program = Program(seed, without)
     end = time.monotonic() + 60 * minutes
     folder = program.folder()
     # Modules that tests write are imported from there; executors take the path over.
@@ -157,11 +167,13 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
         The first number that no task has had after that.
     """
     draw, tally, watchdog = program.draw, program.tally, program.watchdog
-    quiet = draw.random() < 1 / 3
+    quiet = draw.random() < 1 / 3 or "faults" in program.without
     chosen = settings(draw, quiet)
-    interrupted = draw.random() < 0.5
+    interrupted = draw.random() < 0.5 and "interrupts" not in program.without
     under_way = draw.random() < 0.4
-    imports = not under_way and chosen["initializer"] is None and draw.random() < 0.3
+    # With an initializer a supervisor imports nothing.
+    imports = draw.random() < 0.3 and not under_way and chosen["initializer"] is None
+    imports = imports and "imports" not in program.without
     what = describe(chosen, quiet=quiet, interrupted=interrupted, under_way=under_way, imports=imports)
     log = RunLog(folder, first)
     ex = BoundedProcessPoolExecutor(**chosen)
@@ -173,7 +185,8 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
             number = jobs.pack(log.ident(), "int")
             assert ex.submit(jobs.item, number).result() == jobs.answer(number)
     producers: list[Producer] = [Producer(use, scene, random.Random(draw.random())) for use in USES]
-    producers.append(CoroutineProducer("coroutines", scene, random.Random(draw.random())))
+    if "coroutines" not in program.without:
+        producers.append(CoroutineProducer("coroutines", scene, random.Random(draw.random())))
     injector = Injector(ex, chosen["max_workers"], random.Random(draw.random()), tally)
     if not quiet:
         producers.append(Producer("rare", scene, random.Random(draw.random())))
@@ -203,6 +216,7 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
             with watchdog.over(f"{producer.name}, {what}"):
                 producer.join()
         if imports:
+            drop_all(ex)
             ending = LateImport(
                 replace(scene, stop=threading.Event()),
                 random.Random(draw.random()),
@@ -212,8 +226,8 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
             ending.start()
             with watchdog.over(f"a slow import, {what}"):
                 ending.ready.wait()
-        # What was dropped is to be told to the executor while it is there.
-        gc.collect()
+        else:
+            drop_all(ex)
         with watchdog.over(f"a shutdown, {what}"):
             shut_down()
             if imports:
@@ -227,6 +241,17 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
     check_runs(ex, tally, log, what)
     log.close()
     return log.next
+
+
+def drop_all(ex: Any) -> None:
+    """Have the collector find what was dropped, while the executor is there that is told of it."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    # What runs holds the coroutine that waits for it, also where its event loop was closed.
+    while (stats := ex.stats()).unfinished or stats.undelivered:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    gc.collect()
 
 
 def rare_kinds(chosen: dict[str, Any]) -> tuple[str, ...]:

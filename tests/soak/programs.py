@@ -66,12 +66,16 @@ class One:
 
 
 def run(
-    script: str, count: int, minutes: float, seed: int, rows: Callable[[Tally], list[tuple[str, object]]]
+    script: list[str],
+    count: int,
+    minutes: float,
+    seed: int,
+    rows: Callable[[Tally], list[tuple[str, object]]],
 ) -> int:
     """Run a script that many times at once, each with its own seed.
 
     Args:
-        script: what to run; with ``--alone`` it is one program.
+        script: what to run, and its options; with ``--alone`` it is one program.
         count: how many programs.
         minutes: how long.
         seed: the first one's; the others have the next ones.
@@ -81,7 +85,7 @@ def run(
         The exit status: 0 if all was good.
     """
     print(f"seed {seed}" + (f" to {seed + count - 1}" if count > 1 else ""), flush=True)
-    command = [sys.executable, script, "--alone", "--minutes", str(minutes)]
+    command = [sys.executable, *script, "--alone", "--minutes", str(minutes)]
     began = time.monotonic()
     news: queue.SimpleQueue[None] = queue.SimpleQueue()
     programs = [One(command, seed + number, news) for number in range(count)]
