@@ -2,9 +2,9 @@
 
 Executors of random settings are used for some seconds each by several threads, by coroutines, and by a main
 thread whose signal handler raises, while their processes, and the program itself, are killed and stopped at
-random. Every result is checked, and each task notes that it begins, so that one that runs twice is found. A line
-of progress comes once a minute, and at the end a summary. The exit status is 0 only if nothing was lost, wrong,
-run twice, leaked or hung, and no process was left.
+random. Every result is checked, and each task notes that it begins, so that one that runs twice is found. A
+line of progress comes once a minute, and at the end a summary. The exit status is 0 only if nothing was lost,
+wrong, run twice, leaked or hung, and no process was left.
 """
 
 from __future__ import annotations

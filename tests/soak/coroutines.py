@@ -104,7 +104,8 @@ class CoroutineProducer(Producer):
 
     async def _iterate(self) -> None:
         """Go through a map, and leave it in one of the ways that there are."""
-        numbers = jobs.plan(self._draw, self._scene.log.idents(jobs.most_items(60)), 60)
+        most = self._scene.most // 20
+        numbers = jobs.plan(self._draw, self._scene.log.idents(jobs.most_items(most)), most)
         unordered = self._draw.random() < 0.5
         check = MapCheck(numbers, unordered, self._tally)
         results = self._ex.amap(
@@ -134,7 +135,7 @@ class CoroutineProducer(Producer):
         try:
             async for result in results:
                 check.look(result)
-                if check.got == end:
+                if check.got == end or self._stop_now.is_set():
                     return
                 seconds = stall.seconds()
                 if seconds:

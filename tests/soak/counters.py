@@ -1,9 +1,9 @@
 """``python tests/soak/counters.py --minutes N``: the same map again and again, by several programs at once.
 
-An unordered map of 20,000 items that return a ``collections.Counter``, two workers, nothing set: results that are no
-atoms, in great numbers, on a machine that has too few processors for all. Every result is checked. A line of
-progress comes once a minute, and at the end a summary. The exit status is 0 only if no run was wrong, failed or
-hung.
+An unordered map of 20,000 items that return a ``collections.Counter``, two workers, nothing set: results that
+are no atoms, in great numbers, on a machine that has too few processors for all. Every result is checked. A
+line of progress comes once a minute, and at the end a summary. The exit status is 0 only if no run was wrong,
+failed or hung.
 """
 
 from __future__ import annotations

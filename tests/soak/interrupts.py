@@ -1,7 +1,7 @@
 """A producer on the main thread that a signal handler interrupts by an exception, at any moment.
 
-Only the main thread runs signal handlers. An interrupted call may have done what it was to do or not, and what
-it returned is lost; but the executor must go on, and nothing may leak.
+Only the main thread runs signal handlers. An interrupted call may have done what it was to do or not, and
+what it returned is lost; but the executor must go on, and nothing may leak.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -30,8 +31,8 @@ SOONEST, LATEST = 0.0002, 0.02
 # A shutdown that takes longer than that would never end.
 MOST_SHUTDOWNS = 30
 
-# Python's own code that takes locks in a way that loses them when it is interrupted. No library can help that,
-# and the standard library's futures are what users hold.
+# Python's own code that takes locks in a way that loses them when it is interrupted there. No library can
+# help that, and the standard library's futures are what users hold.
 FRAGILE = (concurrent.futures._base.__file__, logging.__file__, "<frozen importlib._bootstrap>")
 
 
@@ -156,8 +157,7 @@ class MainProducer(Producer):
         waiting: list[tuple[int, str, Any, bool]] = []
         for _ in range(self._draw.randint(1, 40)):
             number, kind, along = self._call()
-            method = self._ex.submit
-            done, future = attempt(lambda n=number, k=kind, a=along: method(jobs.job, n, k, a))
+            done, future = attempt(partial(self._ex.submit, jobs.job, number, kind, along))
             if done:
                 self._tally.add("accepted")
                 waiting.append((number, kind, future, self._draw.random() < 0.3))
@@ -168,12 +168,12 @@ class MainProducer(Producer):
             if self._draw.random() < 0.5:
                 # What it raises is looked at below.
                 with suppress(Exception, SystemExit):
-                    attempt(lambda f=future: f.result(HUNG_SECONDS))
+                    attempt(partial(future.result, HUNG_SECONDS))
             self._check_calmly(number, kind, future, cancels)
 
     def _check_calmly(self, number: int, kind: str, future: Any, cancels: bool) -> None:
         try:
-            done, result = self._interrupts.attempt(lambda: future.result(HUNG_SECONDS), calm=True)
+            done, result = self._interrupts.attempt(partial(future.result, HUNG_SECONDS), calm=True)
         except CancelledError:
             if cancels:
                 self._tally.add("cancelled")
@@ -190,11 +190,11 @@ class MainProducer(Producer):
 
     def _iterate(self) -> None:
         attempt = self._interrupts.attempt
-        numbers = jobs.plan(self._draw, self._scene.log.idents(jobs.most_items(60)), 60)
+        most = max(5, self._scene.most // 8)
+        numbers = jobs.plan(self._draw, self._scene.log.idents(jobs.most_items(most)), most)
         unordered = self._draw.random() < 0.5
         check = MapCheck(numbers, unordered, self._tally)
-        make = self._ex.map
-        done, results = attempt(lambda: make(jobs.item, numbers, unordered=unordered))
+        done, results = attempt(partial(self._ex.map, jobs.item, numbers, unordered=unordered))
         if not done:
             return
         end = self._draw.randrange(len(numbers)) if self._draw.random() < 0.3 else None
@@ -203,7 +203,7 @@ class MainProducer(Producer):
                 # Mostly not, or no map would come far.
                 calm = self._draw.random() < 0.9
                 try:
-                    done, result = attempt(lambda: next(results), calm=calm)
+                    done, result = attempt(partial(next, results), calm=calm)
                 except StopIteration:
                     check.end()
                     return

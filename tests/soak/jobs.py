@@ -83,7 +83,7 @@ def draw_length(draw: random.Random) -> int:
     return draw.choices(list(LENGTHS), list(LENGTHS.values()))[0]
 
 
-def plan(draw: random.Random, idents: Iterable[int], most: int = 400) -> list[int]:
+def plan(draw: random.Random, idents: Iterable[int], most: int) -> list[int]:
     """Return the numbers of one map, whose results turn heavy and light again.
 
     Args:
@@ -109,9 +109,16 @@ def plan(draw: random.Random, idents: Iterable[int], most: int = 400) -> list[in
     return numbers
 
 
-# The most items that a plan has.
-def most_items(most: int = 400) -> int:
-    return 5 * 4 * most
+def most_items(most: int) -> int:
+    """Return how many items a plan, and a map that turns, has at most."""
+    return 5 * max(4 * most, 40)
+
+
+def turning(idents: Iterable[int], most: int) -> list[int]:
+    """Return the numbers of a map that is light for long, heavy for a while, and light again."""
+    parts = (("int", 7 * most, 0), ("bytes", most, 50), ("int", most, 0))
+    source = iter(idents)
+    return [pack(next(source), shape, 0, size) for shape, count, size in parts for _ in range(count)]
 
 
 def argument(kind: str) -> Any:

@@ -31,6 +31,7 @@ class Scene:
         rare: what may be submitted one by one.
         drops: iterators and coroutines may be left to the collector. Not where the executor may end before
             that: it is not told then.
+        most: items of a light part of a map at most.
     """
 
     ex: Any
@@ -39,6 +40,7 @@ class Scene:
     stop: threading.Event
     rare: tuple[str, ...]
     drops: bool
+    most: int
 
 
 class Producer(threading.Thread):
@@ -147,6 +149,19 @@ class Producer(threading.Thread):
         self._check(number, kind, future)
         self._stop_now.wait(self._draw.uniform(0.0, 0.5))
 
+    def alone(self) -> None:
+        """Once, where nothing else is submitted: a map that turns heavy has nothing to wait for."""
+        numbers = jobs.turning(self._scene.log.idents(jobs.most_items(self._scene.most)), self._scene.most)
+        self._stop_now.set()
+        check = MapCheck(numbers, False, self._tally)
+        began = time.monotonic()
+        for result in self._ex.map(jobs.item, numbers):
+            check.look(result)
+            if time.monotonic() - began > HUNG_SECONDS:
+                self._tally.complain("hung", f"a map alone, {check.got} of {len(numbers)} results")
+                return
+        check.end()
+
     # How it is done, and what must come of it.
 
     def _call(self, kind: str | None = None) -> tuple[int, str, Any]:
@@ -199,7 +214,8 @@ class Producer(threading.Thread):
             self._tally.complain("wrong", f"{self.name}: a {kind} task failed with {error!r}")
 
     def _map(self, unordered: bool) -> None:
-        numbers = jobs.plan(self._draw, self._scene.log.idents(jobs.most_items()))
+        most = self._scene.most
+        numbers = jobs.plan(self._draw, self._scene.log.idents(jobs.most_items(most)), most)
         check = MapCheck(numbers, unordered, self._tally)
         results: Iterator[Any] | None = self._ex.map(
             jobs.item,
@@ -218,7 +234,7 @@ class Producer(threading.Thread):
         try:
             for result in watch.over(results):
                 check.look(result)
-                if check.got == end:
+                if check.got == end or self._stop_now.is_set():
                     break
                 stall.perhaps()
         except BrokenProcessPool as error:
@@ -227,7 +243,7 @@ class Producer(threading.Thread):
             # Of a task: the map has no limit of its own.
             self._check_error("good", error)
         else:
-            if end is None:
+            if end is None and not self._stop_now.is_set():
                 check.end()
         finally:
             if not self._scene.drops or self._draw.random() < 0.5:
@@ -307,11 +323,10 @@ class Stall:
 
 
 class _Watch:
-    """Complains when an iterator takes too long, at once or bit by bit; nothing can be done about it then."""
+    """Complains when the next item of an iterator takes too long; nothing can be done about it then."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
-        self._waited = 0.0
 
     def over(self, items: Iterator[Any]) -> Iterator[Any]:
         while True:
@@ -321,8 +336,6 @@ class _Watch:
             except StopIteration:
                 return
             finally:
-                self._waited += time.monotonic() - began
-                if self._waited > HUNG_SECONDS:
-                    self._tally.complain("hung", f"a map's results came {self._waited:.0f} seconds late")
-                    self._waited = 0.0
+                if time.monotonic() - began > HUNG_SECONDS:
+                    self._tally.complain("hung", "a map's result came too late")
             yield item

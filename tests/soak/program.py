@@ -1,6 +1,6 @@
 """One program of the soak: one executor after the other, each for some seconds, each looked at in the end.
 
-A third of the executors run without any injected fault: there nothing may be lost, and no task may begin twice.
+A third of the executors run without any injected fault: there nothing may be lost, and nothing begins twice.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from bounded_executor import BoundedProcessPoolExecutor
 MARK = "BOUNDED_EXECUTOR_SOAK"
 ROUND_SECONDS = 12.0
 REPORT_SECONDS = 5.0
+COLLECT_SECONDS = 0.5
 # What may be left out, to look for one fault at a time.
 EXTRAS = ("faults", "interrupts", "imports", "coroutines")
 # After an executor's end; a thread that was interrupted in ``Thread.join`` may take it for ended too early.
@@ -67,7 +68,8 @@ class Program:
         logging.getLogger("bounded_executor").setLevel(logging.CRITICAL)
         sys.unraisablehook = self._on_unraisable
         threading.excepthook = self._on_thread_error
-        threading.Thread(target=self._report, name="report", daemon=True).start()
+        for act in (self._report, self._collect):
+            threading.Thread(target=act, name=act.__name__, daemon=True).start()
 
     def folder(self) -> str:
         """Return a new folder that only this user can read, and that is removed in the end."""
@@ -91,6 +93,12 @@ class Program:
         while True:
             time.sleep(REPORT_SECONDS)
             self._print(done=False)
+
+    def _collect(self) -> None:
+        """Give back the slots of coroutines that closed event loops have left behind: the collector does."""
+        while True:
+            time.sleep(COLLECT_SECONDS)
+            gc.collect()
 
     def _print(self, *, done: bool) -> None:
         first, last = (self.memory[0], self.memory[-1]) if self.memory else (0, 0)
@@ -166,7 +174,7 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
     Returns:
         The first number that no task has had after that.
     """
-    draw, tally, watchdog = program.draw, program.tally, program.watchdog
+    draw, tally = program.draw, program.tally
     quiet = draw.random() < 1 / 3 or "faults" in program.without
     chosen = settings(draw, quiet)
     interrupted = draw.random() < 0.5 and "interrupts" not in program.without
@@ -177,11 +185,15 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
     what = describe(chosen, quiet=quiet, interrupted=interrupted, under_way=under_way, imports=imports)
     log = RunLog(folder, first)
     ex = BoundedProcessPoolExecutor(**chosen)
-    scene = Scene(ex, tally, log, threading.Event(), rare_kinds(chosen), drops=not under_way)
+
+    def over(act: str, seconds: float = 2 * HUNG_SECONDS) -> Any:
+        return program.watchdog.over(act, seconds, lambda: f"{what}: {levels(ex)}")
+
+    scene = Scene(ex, tally, log, threading.Event(), rare_kinds(chosen), not under_way, most_items(chosen))
     before = {name: tally[name] for name in ("killed by a fault", "late by a fault")}
     if interrupted:
         # An executor whose start is interrupted is broken, and says so.
-        with watchdog.over("a first task"):
+        with over("a first task"):
             number = jobs.pack(log.ident(), "int")
             assert ex.submit(jobs.item, number).result() == jobs.answer(number)
     producers: list[Producer] = [Producer(use, scene, random.Random(draw.random())) for use in USES]
@@ -199,21 +211,21 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
         timer = threading.Timer(seconds, main_stop.set)
         timer.daemon = True
         timer.start()
-        with watchdog.over(f"the main thread, {what}", seconds + 2 * HUNG_SECONDS):
+        with over("the main thread", seconds + 2 * HUNG_SECONDS):
             if interrupted:
                 own.run()
             main_stop.wait()
         if not quiet:
-            with watchdog.over("the injector"):
+            with over("the injector"):
                 injector.stop()
         shut_down = own.shut_down if interrupted else ex.shutdown
         if under_way:
             # The threads are in the middle of it and get an error.
-            with watchdog.over(f"a shutdown under way, {what}"):
+            with over("a shutdown under way"):
                 shut_down()
         scene.stop.set()
         for producer in producers:
-            with watchdog.over(f"{producer.name}, {what}"):
+            with over(producer.name):
                 producer.join()
         if imports:
             drop_all(ex)
@@ -224,11 +236,18 @@ def run_round(program: Program, folder: str, first: int, seconds: float) -> int:
                 "task_timeout" in chosen,
             )
             ending.start()
-            with watchdog.over(f"a slow import, {what}"):
+            with over("a slow import"):
                 ending.ready.wait()
         else:
             drop_all(ex)
-        with watchdog.over(f"a shutdown, {what}"):
+            if not under_way:
+                alone = Producer(
+                    "alone", replace(scene, stop=threading.Event()), random.Random(draw.random())
+                )
+                alone.start()
+                with over("a map alone"):
+                    alone.join()
+        with over("a shutdown"):
             shut_down()
             if imports:
                 ending.join()
@@ -254,6 +273,11 @@ def drop_all(ex: Any) -> None:
     gc.collect()
 
 
+def most_items(chosen: dict[str, Any]) -> int:
+    """Return how long a part of a map may be: some seconds, also where each item takes a new process."""
+    return 20 if chosen["max_tasks_per_child"] == 1 else 400
+
+
 def rare_kinds(chosen: dict[str, Any]) -> tuple[str, ...]:
     """Return what tasks may do at times under these settings."""
     kinds = jobs.RARE
@@ -264,23 +288,29 @@ def rare_kinds(chosen: dict[str, Any]) -> tuple[str, ...]:
     return kinds
 
 
+def levels(ex: Any) -> dict[str, int]:
+    """Return what an executor holds, and how many tasks it has neither ended nor holds as unfinished."""
+    stats = ex.stats()
+    held = {name: getattr(stats, name) for name in LEVELS}
+    held["unaccounted for"] = stats.submitted - stats.finished - stats.unfinished
+    return {name: count for name, count in held.items() if count}
+
+
 def check_end(ex: Any, tally: Tally, what: str) -> None:
     """Look whether an executor that has ended holds anything still."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
-        stats = ex.stats()
-        held = {name: getattr(stats, name) for name in LEVELS}
-        held["without an end"] = stats.submitted - stats.finished
-        if not any(held.values()) or time.monotonic() > deadline:
+        held = levels(ex)
+        if not held or time.monotonic() > deadline:
             break
         time.sleep(0.1)
+    stats = ex.stats()
     tally.add("rounds")
     for name in ("submitted", "retried", "timed_out"):
         tally.add(name.replace("_", " "), getattr(stats, name))
     tally.add("replaced", stats.children_replaced)
-    if any(held.values()):
-        leaked = {name: count for name, count in held.items() if count}
-        tally.complain("leaked", f"{leaked} at the end of an executor, {stats.submitted} submitted, {what}")
+    if held:
+        tally.complain("leaked", f"{held} at the end of an executor, {stats.submitted} submitted, {what}")
 
 
 def check_runs(ex: Any, tally: Tally, log: RunLog, what: str) -> None:

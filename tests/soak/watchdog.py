@@ -11,6 +11,7 @@ from tally import Tally
 
 # Nothing in a soak run takes this long, unless it hangs.
 HUNG_SECONDS = 60.0
+PATIENCE_SECONDS = 5.0
 
 
 class Watchdog:
@@ -26,9 +27,17 @@ class Watchdog:
         self._end = end
 
     @contextlib.contextmanager
-    def over(self, what: str, seconds: float = 2 * HUNG_SECONDS) -> Iterator[None]:
-        """Do something that may hang; where it does, print all stacks and end the program."""
-        timer = threading.Timer(seconds, self._late, (what, seconds))
+    def over(
+        self, what: str, seconds: float = 2 * HUNG_SECONDS, about: Callable[[], str] = str
+    ) -> Iterator[None]:
+        """Do something that may hang; where it does, print all stacks and end the program.
+
+        Args:
+            what: for the complaint.
+            seconds: after which it hangs.
+            about: returns more for the complaint.
+        """
+        timer = threading.Timer(seconds, self._late, (what, seconds, about))
         timer.daemon = True
         timer.start()
         try:
@@ -36,7 +45,14 @@ class Watchdog:
         finally:
             timer.cancel()
 
-    def _late(self, what: str, seconds: float) -> None:
-        self._tally.complain("hung", f"{what} took more than {seconds:.0f} seconds")
+    def _late(self, what: str, seconds: float, about: Callable[[], str]) -> None:
         faulthandler.dump_traceback(all_threads=True)
+        # An executor that hangs may not answer either.
+        timer = threading.Timer(PATIENCE_SECONDS, self._give_up, (what, seconds, "it does not answer"))
+        timer.daemon = True
+        timer.start()
+        self._give_up(what, seconds, about())
+
+    def _give_up(self, what: str, seconds: float, more: str) -> None:
+        self._tally.complain("hung", f"{what} took more than {seconds:.0f} seconds, {more}")
         self._end()
