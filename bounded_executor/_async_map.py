@@ -139,6 +139,10 @@ class AsyncMap:
         self._account = Account()  # of results that were not fetched
         self._closed = False
 
+    def settle(self) -> Callable[[], None]:
+        """Return a call that gives back what unfetched results weigh; it holds nothing of this."""
+        return partial(self._core.ledger.settle, self._account)
+
     def full(self, work: Work) -> bool:
         """Say whether results would be too much now; never of the oldest, which are waited for."""
         if self._closed or work.first < self._fetched + self._core.backend.capacity:

@@ -110,8 +110,9 @@ class Coroutines:
         run = AsyncMap(self._core, buffersize or self._core.bounds.queue_size, unordered=bool(unordered))
         submit = partial(self._asubmit, cancel_running=cancel_running, run=run)
         results = run.results(fn, sources, submit, timeout)
-        # A loop that is closed ends no generators. The note is taken wherever the collector runs.
-        weakref.finalize(results, self._core.backend.note, run.close).atexit = False
+        # A loop that is closed ends no generators. This must not hold the run, which leads back to the
+        # generator by what waits for its results.
+        weakref.finalize(results, self._core.backend.note, run.settle()).atexit = False
         return results
 
     async def __aenter__(self: Self) -> Self:

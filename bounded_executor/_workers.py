@@ -382,7 +382,9 @@ class Workers(Backend):
             if child.pid is not None:
                 with contextlib.suppress(OSError):
                     os.kill(child.pid, signal.SIGKILL)
-        # What it has forked ends with it.
+        # The supervisor first: its keeper waits a while for one that has not been told.
+        self._supervision.end()
+        # One that is stuck ends with its keeper.
         self._session.drop_keeper(wait=True)
 
     def _let_go(self) -> None:

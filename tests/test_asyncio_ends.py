@@ -334,3 +334,25 @@ def test_a_block_that_is_cancelled_while_it_runs_a_map_to_its_end_is_cancelled()
             await task
 
     run(main)
+
+
+def test_a_slot_that_a_closed_loop_was_granted_for_an_amap_is_given_back() -> None:
+    """What the executor keeps must not lead to the generator, which would never be collected."""
+    with BoundedProcessPoolExecutor(1, queue_size=1) as executor:
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> None:
+            results = executor.amap(increment, range(40))
+            await anext(results)
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            left.append(results)
+
+        left: list[AsyncIterator[int]] = []
+        loop.run_until_complete(begin())
+        # The feeder has its next slot, or waits for it.
+        loop.close()
+        left.clear()
+        gc.collect()
+        wait_until(lambda: not executor.stats().unfinished and not executor.stats().held_bytes)
+        assert_all_free(executor)

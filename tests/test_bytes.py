@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ from helpers import PATIENCE, Counted, Gate, assert_all_free, callers_waiting, r
 from test_ledger import Caller, waiting
 from test_state_machine import FakeDelivery, MapSink
 
-from bounded_executor import BoundedProcessPoolExecutor, QueueFull, SubmitTimeout
+from bounded_executor import BoundedProcessPoolExecutor, QueueFull, SubmitTimeout, _batches
 from bounded_executor._dispatch import Dispatcher
 from bounded_executor._function import Function
-from bounded_executor._ledger import Account, Ledger
+from bounded_executor._ledger import Account, Lease, Ledger
 from bounded_executor._work import Work
 
 KB = 1 << 10
@@ -151,6 +152,94 @@ def test_slots_that_cancelled_work_waited_for_are_free_again() -> None:
     assert dispatcher.ledger.free() == 0
     dispatcher.discard_sink(sink)
     assert dispatcher.ledger.free() == 1
+
+
+@pytest.mark.parametrize("loop_is_closed", [False, True])
+def test_slots_that_a_coroutine_gives_up_wake_who_claims_them(loop_is_closed: bool) -> None:
+    """Nobody else would: the backend has nothing to do, and no outcome is on its way."""
+    dispatcher = dispatcher_of(2)
+    sink = MapSink()
+    work = submit_chunk(dispatcher, sink, 0, 1)
+    sink.is_full = True
+    assert dispatcher.take() is None
+    assert dispatcher.parking
+    # Two coroutines are granted all slots, and do not come to it, since their event loop stands still.
+    granted = [Lease(), Lease()]
+    for lease in granted:
+        dispatcher.ledger.line_up(lease, (0,), None, lambda: True)
+    waiting = Lease()
+    dispatcher.ledger.line_up(waiting, (0,), None, lambda: not loop_is_closed)
+    sink.is_full = False
+    assert dispatcher.take() is None
+    woken: list[bool] = []
+    dispatcher.wake = lambda: woken.append(True)
+    for lease in granted:
+        dispatcher.ledger.give_up(lease)
+    dispatcher.ledger.give_up(waiting)
+    assert woken
+    assert dispatcher.take() is work
+
+
+def test_bytes_that_are_given_up_wake_who_waits_for_room() -> None:
+    dispatcher = Dispatcher(Ledger(10, 100), FakeDelivery())  # type: ignore[arg-type]
+    sink = MapSink()
+    submit_chunk(dispatcher, sink, 0, 1)
+    sink.is_full = True
+    assert dispatcher.take() is None
+    lease, account = Lease(), Account()
+    dispatcher.ledger.acquire(lease=lease, sizes=(50,))
+    dispatcher.ledger.weigh(account, 50)
+    woken: list[str] = []
+    dispatcher.wake = lambda: woken.append("woken")
+    dispatcher.ledger.give_up(lease)
+    assert woken == ["woken"]
+    dispatcher.ledger.settle(account)
+    assert woken == ["woken"] * 2
+
+
+def test_work_that_is_given_and_taken_back_without_end_is_run_singly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dispatcher = dispatcher_of(8)
+    sink = MapSink()
+    work = Work(Function("chunk"), [b""] * 3, sink, joins=True)
+    dispatcher.ledger.acquire(3, lease=work)
+    dispatcher.submit(work)
+    taken = dispatcher.take()
+    for _ in range(_batches.MOST_REFUSALS - 1):
+        assert taken is not None and taken.count == 3
+        dispatcher.give_back(taken, refused=True)
+        taken = dispatcher.take()
+    assert not caplog.records
+    assert taken is not None
+    dispatcher.give_back(taken, refused=True)
+    assert "chunk: 3 tasks were given to a worker and taken back 100 times in a row" in caplog.text
+    for number in range(3):
+        # What waits for a worker that has nothing else to do cannot be refused once more.
+        assert dispatcher.take(within=1.0) is None
+        taken = dispatcher.take(among=1)
+        assert taken is not None
+        assert (taken.first, taken.count, taken.joins) == (number, 1, False)
+        dispatcher.outcome(taken, 0, True, 0.0, b"")
+    assert sink.ends == {}
+
+
+def test_an_outcome_begins_the_count_anew() -> None:
+    dispatcher = dispatcher_of(8)
+    work = Work(Function("chunk"), [b""] * 3, MapSink(), joins=True)
+    dispatcher.ledger.acquire(3, lease=work)
+    dispatcher.submit(work)
+    taken = dispatcher.take()
+    assert taken is not None
+    for _ in range(_batches.MOST_REFUSALS - 1):
+        dispatcher.give_back(taken, refused=True)
+        taken = dispatcher.take()
+        assert taken is not None
+    dispatcher.outcome(taken, 0, True, 0.0, b"")
+    dispatcher.give_back(taken, refused=True)
+    taken = dispatcher.take()
+    assert taken is not None
+    assert (taken.count, taken.joins) == (2, True)
 
 
 def test_what_a_worker_left_undone_is_parked_ahead_of_what_follows_it() -> None:
@@ -371,3 +460,19 @@ HEAVY = """
 @pytest.mark.parametrize("count", [300, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_heavy_maps_stay_in_bounded_memory(way: str, count: int) -> None:
     assert int(run_script(HEAVY, count, way, seconds=200)) * KB < 200 * MB
+
+
+def test_a_map_whose_results_turn_heavy_comes_to_its_end() -> None:
+    """Its chunks are long by then, and whatever is taken back of one was not begun."""
+    with BoundedProcessPoolExecutor(2) as ex:
+        inputs = range(3400)
+        list(ex.map(tasks.turn_heavy, inputs[:100]))
+        began = time.monotonic()
+        for _ in ex.map(tasks.turn_heavy, inputs, chunksize=1):
+            pass
+        singly = time.monotonic() - began
+        began = time.monotonic()
+        results = Caller(lambda: list(ex.map(tasks.turn_heavy, inputs))).outcome()
+        assert results == [tasks.turn_heavy(number) for number in inputs]
+        assert time.monotonic() - began < 3 * singly
+        assert_all_free(ex)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from test_state_machine import FakeDelivery
@@ -127,3 +127,47 @@ def test_a_child_that_does_not_run_keeps_its_first_task(board: Board) -> None:
     assert scene.child.work.count == 1
     assert scene.dispatcher.waiting == 7
     scene.close()
+
+
+class Watched:
+    """The words of a place; between two writes to it the parent reads them."""
+
+    def __init__(self, words: memoryview, read: Callable[[], None]) -> None:
+        self._words = words
+        self._read = read
+
+    def __getitem__(self, number: int) -> int:
+        return int(self._words[number])
+
+    def __setitem__(self, number: int, value: int) -> None:
+        self._words[number] = value
+        self._read()
+
+
+def test_no_moment_shows_the_item_of_one_turn_as_that_of_another(board: Board) -> None:
+    """The worker goes from an item of its first turn to the second turn."""
+    number = board.take()
+    assert number is not None
+    place = Place(board._memory, number)
+    place.begin(1)
+    place.words[BEGUN] = 1 << HALF | 5
+    seen: list[tuple[int | None, int | None]] = []
+
+    def read() -> None:
+        words = board.words(number)
+        seen.append((words.begun_in(1), words.begun_in(2)))
+
+    place.words = Watched(place.words, read)  # type: ignore[assignment]
+    place.begin(2)
+    assert seen == [(5, 0), (None, 0)]
+    place.words = place.words._words  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("turn", [1, 2**32 - 1, 2**32, 2**40])
+def test_turns_are_told_apart_when_their_numbers_begin_anew(board: Board, turn: int) -> None:
+    number = board.take()
+    assert number is not None
+    place = Place(board._memory, number)
+    place.words[BEGUN] = place.begin(turn) + 3
+    words = board.words(number)
+    assert [words.begun_in(turn + ahead) for ahead in (-1, 0, 1)] == [None, 3, 0]

@@ -51,6 +51,8 @@ class MapSink:
     """Waits for a chunk, as a map does, and records how each item ended."""
 
     to_deliver = False
+    revocable = False
+    revoked = False
 
     def __init__(self) -> None:
         self.ends: dict[int, str] = {}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tasks
-from batching import Batch, act, assert_nothing_left
+from batching import Batch, act, assert_nothing_left, at
 from helpers import PATIENCE, Gate, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, _giving, _holdup
@@ -91,3 +93,42 @@ def test_a_process_that_refuses_its_next_work_is_given_nothing_behind_that(
         assert tasks.notes(log)[20:] == ["refused", "behind"]
         assert_nothing_left(ex)
     assert ex.stats().children_crashed == 0
+
+
+def die_before_refusing() -> None:
+    """Have this process be killed when it has found out that it is to begin no more, and not told it yet."""
+    from bounded_executor import _child
+    from bounded_executor._wire import Kind
+
+    write = _child.write_frame
+
+    def or_die(sock: Any, kind: int, *rest: Any) -> None:
+        if kind == Kind.STOPPED:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(sock, kind, *rest)
+
+    _child.write_frame = or_die  # type: ignore[assignment]
+
+
+def test_a_process_that_dies_while_it_refuses_a_task_costs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_holdup, "SETTLE_SECONDS", PATIENCE)
+    with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
+        batch = Batch(ex, tmp_path)
+        ex.submit(die_before_refusing).result(PATIENCE)
+        stopped = threading.Event()
+        stop = HoldUp._stop
+
+        def and_tell(*args: Any) -> None:
+            stop(*args)
+            stopped.set()
+
+        monkeypatch.setattr(HoldUp, "_stop", and_tell)
+        futures = batch.submit(at(1, gate.hold))
+        assert stopped.wait(PATIENCE)
+        gate.open()
+        assert [future.result(PATIENCE) for future in futures] == [0, None, 2, 3, 4, 5]
+        assert batch.runs() == list(range(6))
+        assert len(set(batch.pids())) == 2
+        assert_nothing_left(ex)
