@@ -127,16 +127,12 @@ class HoldUp:
             self._take_results(child, work, *self.board.kept(child.place))
 
     def _take_results(self, child: Child, work: Work, first: int, data: bytes | list[int]) -> None:
-        # Some of them may have been sent.
-        if first > work.done and data:
-            raise RuntimeError(
-                f"{work.name}: process {child.pid} keeps results from {first} on of a batch of {work.count}, "
-                f"and {work.done} have an outcome"
-            )
-        group = Group.left_behind(data, work.done - first)
-        if group is not None:
-            self._dispatcher.outcomes(work, group, None)
-            self._heard(child)
+        # Those before them may have been sent, and not read yet. Then these come a moment later too.
+        if data and first <= work.done:
+            group = Group.left_behind(data, work.done - first)
+            if group is not None:
+                self._dispatcher.outcomes(work, group, None)
+                self._heard(child)
 
     def _look(self, child: Child) -> None:
         work = child.work

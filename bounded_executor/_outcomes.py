@@ -41,6 +41,8 @@ class Group:
             body: as ``Board.unsent`` returns it.
             skip: so many at the beginning are not wanted.
         """
+        if skip < 0:
+            raise RuntimeError(f"results were left behind whose first is {-skip} behind the one that is due")
         if isinstance(body, list):
             pickled = pickle.dumps(body, pickle.HIGHEST_PROTOCOL)
             return cls(pickled, len(body), True, skip) if len(body) > skip else None
@@ -53,7 +55,13 @@ class Group:
     def values(self) -> list[Any]:
         """Return the results, where they are one pickle; that never fails."""
         values: list[Any] = pickle.loads(self._body)
-        return values[self._skip :] if self._skip else values
+        if self._skip:
+            del values[: self._skip]
+        if len(values) != self.count:
+            raise RuntimeError(
+                f"{len(values)} results came for {self.count} items, after {self._skip} that were known"
+            )
+        return values
 
     def each(self) -> list[tuple[bool, bytes | bytearray]]:
         """Return them as one returns single outcomes, where they are not."""

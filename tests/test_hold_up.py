@@ -102,6 +102,17 @@ def test_what_is_finished_is_taken_over_and_the_rest_taken_back(board: Board) ->
     scene.close()
 
 
+def test_what_was_sent_and_not_read_is_no_result_that_is_kept(board: Board) -> None:
+    scene = Scene(board, (6, 2))
+    scene.begin(1, 0)
+    scene.begin(1, 3)
+    scene.place.words[KEPT] = 3 << HALF
+    scene.look_on()
+    assert scene.dispatcher.succeeded == 0
+    assert scene.dispatcher.waiting == 4
+    scene.close()
+
+
 def test_nothing_is_taken_back_of_what_is_done_and_on_its_way(board: Board) -> None:
     """The child has sent it, and has come to its next work, before the parent has read any of it."""
     scene = Scene(board, (6, 2))
