@@ -124,7 +124,13 @@ class HoldUp:
         if work is None or child.place is None or self.board is None:
             return
         if self.board.words(child.place).begun_in(child.work_turn):
-            self._take_results(child, work, *self.board.kept(child.place))
+            first, data = self.board.kept(child.place)
+            if data and first > work.done:
+                raise RuntimeError(
+                    f"{work.name}: process {child.pid} has ended with results from {first} on of a batch of "
+                    f"{work.count}, and {work.done} have an outcome"
+                )
+            self._take_results(child, work, first, data)
 
     def _take_results(self, child: Child, work: Work, first: int, data: bytes | list[int]) -> None:
         # Those before them may have been sent, and not read yet. Then these come a moment later too.
