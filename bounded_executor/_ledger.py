@@ -20,8 +20,10 @@ The lock
 Interruptions
     A signal's handler may raise at any bytecode of the main thread. So each slot that was granted and not
     handed on yet belongs to a ``Lease``, and each byte of an unfetched result to an ``Account``: whoever
-    catches the exception gives all of it back by one call, wherever it came. A step that several fields
-    take part in ends with the one store that makes it count; until that it is undone.
+    catches the exception gives all of it back by one call, wherever it came. The collector may run
+    such a call too, in the middle of another. So a step that several fields take part in is a run of plain
+    assignments, with nothing called and no container made in between: there the interpreter runs neither
+    handlers nor the collector.
 """
 
 from __future__ import annotations
@@ -178,29 +180,24 @@ class Ledger:
             if self._closed is not None and (self._abandoned or not after_close):
                 raise self._closed()
             if not self._waiters and self._open(sizes[0]):
-                return self._grant(lease, self._fitting(sizes))
+                return self._grant(lease, *self._fitting(sizes))
             if force:
                 self._above_bound += not self._open(sizes[0])
-                return self._grant(lease, sizes[:1])
+                return self._grant(lease, 1, sizes[0])
             if not block:
                 raise QueueFull(self._full_message())
         return self._wait(lease, sizes, timeout, after_close)
 
     def take(self, lease: Lease, size: int) -> bool:
         """Take one slot if one is free; the short way of :meth:`acquire` for most calls."""
+        grant = (1, size)
         with self._lock:
             if self._closed is not None or self._waiters or not self._open(size):
                 return False
             # As in `_grant`, without a call: this is on the way of every task.
-            held, weight = self._held, self._weight
-            try:
-                self._held = held + 1
-                self._weight = weight + size
-                lease.held = 1, size
-            except BaseException:
-                if lease.held is None:
-                    self._held, self._weight = held, weight
-                raise
+            self._held += 1
+            self._weight += size
+            lease.held = grant
             return True
 
     def give_up(self, lease: Lease, *, to_deliver: bool = False) -> None:
@@ -211,26 +208,27 @@ class Ledger:
             to_deliver: as with :meth:`finish`.
         """
         with self._lock:
-            held, weight, undelivered = self._held, self._weight, self._undelivered
             try:
                 self._leave_line(lease)
                 if self._abandoned:
                     lease.held = None
                 if lease.held is not None:
                     slots, size = lease.held
-                    if slots > held:
-                        raise RuntimeError(f"{slots} slots given back, {held} held")
-                    self._held = held - slots
-                    self._weight = weight - size
-                    self._undelivered = undelivered + (slots if to_deliver else 0)
+                    late = slots if to_deliver else 0
+                    if slots > self._held:
+                        raise RuntimeError(f"{slots} slots given back, {self._held} held")
+                    self._held -= slots
+                    self._weight -= size
+                    self._undelivered += late
                     lease.held = None
-                self._serve()
-                self.freed()
-            except BaseException:
-                if lease.held is not None:
-                    self._held, self._weight, self._undelivered = held, weight, undelivered
-                self._serve()
-                raise
+            finally:
+                try:
+                    self._serve()
+                except BaseException:
+                    self._serve()
+                    raise
+                finally:
+                    self.freed()
 
     def line_up(
         self,
@@ -286,7 +284,7 @@ class Ledger:
                 left = self._lagging_since + HOLD_BACK_SECONDS - now
                 if left <= 0:
                     self._above_bound += 1
-                    self._grant(waiter.lease, waiter.sizes[:1])
+                    self._grant(waiter.lease, 1, waiter.sizes[0])
                     return None
                 patience = min(patience, left)
             return patience
@@ -444,45 +442,38 @@ class Ledger:
         self._lagging_since = None
         self._serve()
 
-    def _fitting(self, sizes: Sequence[int]) -> Sequence[int]:
-        """Return those of the first slots that may be granted now; the first one may."""
-        count = len(sizes)
+    def _fitting(self, sizes: Sequence[int]) -> tuple[int, int]:
+        """Return how many of the first slots may be granted now, and their bytes; the first one may."""
+        count, size = len(sizes), sum(sizes)
         enough = self._held + self._claimed + count <= self.queue_size
-        if enough and (self.queue_bytes is None or self._weight + sum(sizes) <= self.queue_bytes):
-            return sizes
+        if enough and (self.queue_bytes is None or self._weight + size <= self.queue_bytes):
+            return count, size
         weight = 0
         for number, size in enumerate(sizes):
             if not self._fits(weight + size, number):
-                return sizes[:number]
+                return number, weight
             weight += size
-        return sizes
+        return count, weight
 
-    def _grant(self, lease: Lease, sizes: Sequence[int]) -> int:
-        held, weight = self._held, self._weight
-        count, size = len(sizes), sum(sizes)
-        try:
-            self._held = held + count
-            self._weight = weight + size
-            lease.held = count, size
-            return count
-        except BaseException:
-            if lease.held is None:
-                self._held, self._weight = held, weight
-            raise
+    def _grant(self, lease: Lease, count: int, size: int) -> int:
+        grant = (count, size)
+        self._held += count
+        self._weight += size
+        lease.held = grant
+        return count
 
     def _charge(self, account: Account, weight: int) -> None:
-        before, other = self._weight, self._weight - account.weight
-        try:
-            self._weight = other + weight
-            account.weight = weight
-            if self._weight < before:
+        less = weight < account.weight
+        self._weight += weight - account.weight
+        account.weight = weight
+        if less:
+            try:
                 self._serve()
+            except BaseException:
+                self._serve()
+                raise
+            finally:
                 self.freed()
-        except BaseException:
-            if account.weight != weight:
-                self._weight = before
-            self._serve()
-            raise
 
     def _serve(self) -> None:
         """Grant what can be granted. It may be interrupted anywhere, and is to be called again then."""
@@ -490,9 +481,16 @@ class Ledger:
             waiter = self._waiters[0]
             lease = waiter.lease
             if lease.held is None:
+                held, weight = self._held, self._weight
                 if not self._open(waiter.sizes[0]):
                     break
-                self._grant(lease, self._fitting(waiter.sizes))
+                count, size = grant = self._fitting(waiter.sizes)
+                if lease.waiter is not waiter or self._held != held or self._weight != weight:
+                    # The collector has had another step run in the middle of this one.
+                    continue
+                self._held += count
+                self._weight += size
+                lease.held = grant
             # Woken while it is in the line: an interruption in between lets no waiter sleep on.
             if waiter.wake() is False:
                 self.give_up(lease)

@@ -42,22 +42,16 @@ class Queue:
 
     def accept(self, work: Work, after_close: bool) -> bool:
         """Put new work at the end of the line, if new work is accepted; its slots are the queue's then."""
+        count = work.count
         with self._lock:
-            if not self.phase.accepts(after_close):
-                return False
-            items, submitted = self.items, self._submitted
-            try:
+            accepted = self.phase.accepts(after_close)
+            if accepted:
+                # Nothing is called in between: see `_ledger`.
                 self._line[work.ident] = work
-                self.items = items + work.count
-                self._submitted = submitted + work.count
+                self.items += count
+                self._submitted += count
                 work.held = None
-            except BaseException:
-                # The caller was interrupted.
-                if work.held is not None:
-                    self._line.pop(work.ident, None)
-                    self.items, self._submitted = items, submitted
-                raise
-            return True
+            return accepted
 
     def pop(self) -> Work | None:
         """Take the first of the line. If its sink is full it is parked instead, and marked as such."""
@@ -144,28 +138,33 @@ class Queue:
             work: what is taken out.
             count: it counts as cancelled.
         """
+        held = (work.slots, work.weight())
+        waiting = work.count
+        cancelled = waiting if count else 0
         with self._lock:
-            resting = work in self._resting
-            if not (resting or work.ident in self._line or work in self._parked):
+            if work.dropped:
                 return False
-            items = self.items - (0 if resting else work.count)
-            cancelled = self._cancelled + (work.count if count else 0)
+            if work.ident in self._line:
+                # Nothing is called in between: see `_ledger`.
+                del self._line[work.ident]
+            elif work in self._resting:
+                waiting = 0
+            elif work not in self._parked:
+                return False
+            self.items -= waiting
+            self._cancelled += cancelled
+            work.held = held
+            work.dropped = True
             try:
-                self._take_out(work, items, cancelled)
+                self._forget(work)
             except BaseException:
-                self._take_out(work, items, cancelled)
+                self._forget(work)
                 raise
             return True
 
-    def _take_out(self, work: Work, items: int, cancelled: int) -> None:
-        """Do all that is to be done; once more after an interruption."""
-        self._line.pop(work.ident, None)
+    def _forget(self, work: Work) -> None:
         self._parked.discard(work)
         self._resting.discard(work)
-        self.items = items
-        self._cancelled = cancelled
-        work.held = work.slots, work.weight()
-        work.dropped = True
 
     def all(self) -> list[Work]:
         """Return all work, wherever it is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from helpers import PATIENCE, wait_until
 
 from bounded_executor import QueueFull, SubmitTimeout
-from bounded_executor._ledger import Ledger
+from bounded_executor._ledger import Lease, Ledger
 
 
 class Closed(Exception):
@@ -274,3 +274,36 @@ def test_many_threads_never_exceed_the_bound_and_lose_nothing(size: int) -> None
     assert ledger.counts().held == 0
     assert ledger.counts().above_bound == 0
     assert ledger.acquire(size, block=False) == size
+
+
+class Collecting(list[int]):
+    """Sizes whose sum makes the collector run, which closes a coroutine that was granted a slot."""
+
+    def __init__(self, sizes: list[int], collect: Callable[[], None]) -> None:
+        super().__init__(sizes)
+        self._collect = collect
+
+    def __iter__(self) -> Iterator[int]:
+        self._collect()
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_the_collector_gives_up_in_the_middle_of_a_grant_is_free(waits: bool) -> None:
+    ledger = Ledger(3, queue_bytes=100)
+    others = [Lease() for _ in range(3)]
+    for other in others:
+        ledger.acquire(lease=other, sizes=(1,))
+    lease = Lease()
+    sizes = Collecting([2, 2], lambda: ledger.give_up(others[1]))
+    if waits:
+        ledger.line_up(lease, sizes, None, lambda: None)
+        ledger.give_up(others[0])
+    else:
+        ledger.give_up(others[0])
+        assert ledger.acquire(lease=lease, sizes=sizes)
+    ledger.give_up(others[2])
+    assert lease.held is not None
+    assert (ledger.counts().held, ledger.counts().weight) == lease.held
+    ledger.give_up(lease)
+    assert (ledger.counts().held, ledger.counts().weight) == (0, 0)
