@@ -81,7 +81,6 @@ class AsyncSink(FutureSink):
             self._run.weigh(self, len(body))
         if isinstance(body, Remote):
             # Whoever awaits the result is on an event loop, which must not wait for it once more.
-            self._resolved = True
             self.future.seconds, self.future.attempts = seconds, attempts
             return partial(self._delivery.put_fetched, self.future, body)
         return super().outcome(index, ok, body, seconds, attempts)

@@ -9,6 +9,7 @@ notes in its loop.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -162,6 +163,9 @@ class Backend(ABC):
                 step()
             except BaseException as error:
                 self._fault(error)
+                # What it had come to by then is done; the rest is to be done as well.
+                with contextlib.suppress(BaseException):
+                    step()
         self.ended.set()
 
     def _fault(self, error: BaseException) -> None:

@@ -46,7 +46,7 @@ def lightest(work: Work, weight: int) -> int:
 
 
 def gather(first: Work, waiting: OrderedDict[int, Work], most: int) -> list[Work]:
-    """Take out what may travel with ``first`` and waits just behind it; returns it with that.
+    """Return what may travel with ``first`` and waits just behind it, and that.
 
     Args:
         first: taken out already.
@@ -55,13 +55,11 @@ def gather(first: Work, waiting: OrderedDict[int, Work], most: int) -> list[Work
     """
     works = [first]
     count, weight = first.count, first.weight()
-    while waiting:
-        work = next(iter(waiting.values()))
+    for work in waiting.values():
         count += work.count
         weight += work.weight()
         if count > most or weight > BATCH_BYTES or not works[-1].is_joined_by(work) or work.sink.full(work):
             break
-        del waiting[work.ident]
         works.append(work)
     return works
 

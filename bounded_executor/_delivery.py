@@ -114,6 +114,10 @@ class Delivery:
         """Hand over an error that did not come from the task."""
         self._queue.put(partial(self._deliver, future, None, error))
 
+    def put_fault(self, future: Future[Any], error: BaseException) -> None:
+        """Hand over an error for a future that has no outcome when its turn comes."""
+        self._queue.put(partial(self._fail, future, error))
+
     def put_cancelled(self, future: Future[Any]) -> None:
         """Have a future cancelled whose task is never started, by a caller that must run no user code."""
         self._queue.put(partial(cancel, future))
@@ -171,6 +175,10 @@ class Delivery:
         _resolve(future, result, error)
         del error, result
         self._ledger.delivered()
+
+    def _fail(self, future: Future[Any], error: BaseException) -> None:
+        if not future.done():
+            _resolve(future, None, error)
 
     def _deliver_group(self, futures: Sequence[Future[Any]], group: Group) -> None:
         if not group.together:

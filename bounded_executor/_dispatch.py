@@ -147,9 +147,7 @@ class Dispatcher(Arrivals):
     def _take_joined(self, first: Work, most: int) -> Work | None:
         """Return what was taken and what waits behind it as one piece; None where nobody wants any of it."""
         wanted = []
-        works = self._queue.joining(first, most)
-        self.in_hand += works
-        for work in works:
+        for work in self._queue.joining(first, most, self.in_hand):
             if work.sink.start():
                 wanted.append(work)
             else:
@@ -174,10 +172,9 @@ class Dispatcher(Arrivals):
             work = self._unpark()
             if work is not None:
                 return work
-            work = self._queue.pop()
+            work = self._queue.pop(self.in_hand)
             if work is None:
                 return None
-            self.in_hand.append(work)
             if not work.parked:
                 return work
             self.ledger.finish(work.count)
@@ -346,6 +343,13 @@ class Dispatcher(Arrivals):
         self._queue.break_(make_error)
         lost += self._queue.clear()
         self.ledger.abandon(make_error)
+        # What has arrived is known, and is not lost.
+        for let_know in self._arrived:
+            try:
+                let_know()
+            except BaseException:
+                _log.debug("an outcome could not be told", exc_info=True)
+        self._arrived.clear()
         for work in lost:
             try:
                 work.sink.break_off(make_error)

@@ -53,21 +53,30 @@ class Queue:
                 work.held = None
             return accepted
 
-    def pop(self) -> Work | None:
-        """Take the first of the line. If its sink is full it is parked instead, and marked as such."""
+    def pop(self, hand: list[Work]) -> Work | None:
+        """Take the first of the line. If its sink is full it is parked instead, and marked as such.
+
+        Args:
+            hand: has the work from before it is taken out.
+        """
         with self._lock:
             if not self._line:
                 return None
-            _, work = self._line.popitem(last=False)
+            work = next(iter(self._line.values()))
+            hand.append(work)
+            del self._line[work.ident]
             phase = self.phase
             if not phase.is_closed and work.error is None and work.sink.full(work):
                 self._parked.add(work)
             return work
 
-    def joining(self, first: Work, most: int) -> list[Work]:
-        """Take what may travel with work that was popped, and that, for good."""
+    def joining(self, first: Work, most: int, hand: list[Work]) -> list[Work]:
+        """Take what may travel with work that was popped, and that, for good; ``hand`` has it before."""
         with self._lock:
             works = _batches.gather(first, self._line, most)
+            hand += works
+            for work in works[1:]:
+                del self._line[work.ident]
             self.items -= sum(work.count for work in works)
         return works
 

@@ -93,8 +93,8 @@ class Session:
     def end_supervisor(self, channel: Channel) -> None:
         """Close the supervisor's socket, and wait until the process is on its way out."""
         sock = channel.sock
-        sock.settimeout(5.0)
         try:
+            sock.settimeout(5.0)
             sock.shutdown(socket.SHUT_WR)
             while sock.recv(4096):
                 continue

@@ -101,9 +101,9 @@ class Starter:
                 undo.callback(os.close, fds[0])
             ours, theirs = socket.socketpair()
             undo.pop_all()
-        fds.insert(0, theirs.detach())
         # From here on there is a record, and nothing more that can fail.
         child = self._roster.add(Channel(ours))
+        fds.insert(0, theirs.detach())
         child.report = report
         if watched:
             self._endings.watch(child)

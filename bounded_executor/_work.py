@@ -250,7 +250,7 @@ class Work(Lease):
 class FutureSink:
     """Passes the outcome of a submitted call on to its future."""
 
-    __slots__ = ("_delivery", "_notified", "_resolved", "_started", "future")
+    __slots__ = ("_delivery", "_notified", "_started", "future")
 
     to_deliver = True
     revocable = False
@@ -261,7 +261,6 @@ class FutureSink:
         self._delivery = delivery
         self._started = False
         self._notified = False
-        self._resolved = False
 
     def start(self) -> bool:
         if not self._started:
@@ -280,7 +279,6 @@ class FutureSink:
     def outcome(
         self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
-        self._resolved = True
         self.future.seconds = seconds
         self.future.attempts = attempts
         return partial(self._delivery.put, self.future, ok, body)
@@ -295,19 +293,18 @@ class FutureSink:
         share = None if seconds is None else seconds / group.count
         futures = [sink.future for sink in sinks]
         for sink in sinks:
-            sink._resolved = True
             sink.future.seconds = share
             sink.future.attempts = 1
         return partial(self._delivery.put_group, futures, group)
 
     def fail(self, index: int, error: BaseException, attempts: int) -> None:
-        self._resolved = True
         self.future.attempts = attempts
         self._delivery.put_error(self.future, error)
 
     def break_off(self, make_error: Callable[[], BaseException]) -> None:
-        if not self._resolved and self.start():
-            self.fail(0, make_error(), self.future.attempts)
+        # Also where it has had its outcome: that may not have come as far as the delivery.
+        if self.start():
+            self._delivery.put_fault(self.future, make_error())
 
     def cancelled(self, work: Work) -> None:
         # One that was taken back may be found in the queue before `wait_again` has come to it.
@@ -349,16 +346,19 @@ class Calls:
     def outcome(
         self, index: int, ok: bool, body: Pickled, seconds: float | None, attempts: int
     ) -> Callable[[], None]:
-        let_know: Callable[[], None] = self.take(index).outcome(0, ok, body, seconds, attempts)
+        let_know: Callable[[], None] = self.sinks[index].outcome(0, ok, body, seconds, attempts)
+        self.take(index)
         return let_know
 
     def outcomes(self, index: int, group: Group, seconds: float | None) -> Callable[[], None]:
-        sinks = [self.take(number) for number in range(index, index + group.count)]
+        sinks = self.sinks[index : index + group.count]
         let_know: Callable[[], None] = sinks[0].outcomes_of(sinks, group, seconds)
+        self.sinks[index : index + group.count] = [None] * group.count
         return let_know
 
     def fail(self, index: int, error: BaseException, attempts: int) -> None:
-        self.take(index).fail(0, error, attempts)
+        self.sinks[index].fail(0, error, attempts)
+        self.take(index)
 
     def break_off(self, make_error: Callable[[], BaseException]) -> None:
         for sink in self.sinks:
