@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable
 from math import inf
 from typing import Any
@@ -15,19 +16,31 @@ __all__ = ["finish", "in_thread", "retrieve", "slot"]
 
 
 async def slot(ledger: Ledger, lease: Lease, size: int, timeout: float | None) -> None:
-    """Wait for a slot; where that fails, :meth:`Ledger.give_up` is to follow."""
+    """Wait for a slot; where that fails, :meth:`Ledger.give_up` is to follow.
+
+    Args:
+        ledger: where the slots are.
+        lease: what is to hold it. It must lead to no coroutine: the ledger would keep alive what a closed
+            loop has left behind.
+        size: bytes that it weighs.
+        timeout: as with :meth:`Ledger.acquire`.
+    """
     loop = asyncio.get_running_loop()
     turn = asyncio.Event()
+    # Those that wait for it are reached from the event.
+    weak_turn = weakref.ref(turn)
 
     def wake() -> bool:
+        turn = weak_turn()
         try:
-            loop.call_soon_threadsafe(turn.set)
+            if turn is not None:
+                loop.call_soon_threadsafe(turn.set)
         except RuntimeError:
-            # A loop that was closed has left a coroutine behind that nobody runs any more.
+            # A loop that was closed has left a coroutine behind that does not run any more.
             return False
-        return True
+        return turn is not None
 
-    waiter = ledger.line_up(lease, (size,), timeout, wake)
+    waiter = ledger.line_up(lease, (size,), timeout, wake, gone=loop.is_closed)
     while (patience := ledger.look(waiter)) is not None:
         again = None if patience == inf else loop.call_later(patience, turn.set)
         try:

@@ -20,6 +20,7 @@ from ._async_map import AsyncMap, AsyncSink, AwaitedFuture, Source, fit_for_asyn
 from ._awaiting import finish, in_thread, slot
 from ._core import Core
 from ._future import BoundedFuture
+from ._ledger import Lease
 from ._params import check_count, check_seconds
 from ._work import Work
 
@@ -174,11 +175,14 @@ class Coroutines:
         if run is not None:
             work.first = run.submitted
         future._forget = partial(core.dispatcher.discard, work)
+        lease = Lease()
         try:
             if not core.ledger.take(work, size):
-                await slot(core.ledger, work, size, core.bounds.submit_timeout)
+                await slot(core.ledger, lease, size, core.bounds.submit_timeout)
+                work.held, lease.held = lease.held, None
             core.dispatcher.submit(work)
         except BaseException:
+            core.ledger.give_up(lease)
             core.dispatcher.withdraw(work)
             raise
         result = asyncio.wrap_future(future, loop=loop)

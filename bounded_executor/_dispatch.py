@@ -27,11 +27,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from time import monotonic
 
 from . import _batches
 from ._arrivals import Arrivals
 from ._delivery import Delivery
-from ._ledger import Ledger
+from ._ledger import GONE_SECONDS, Ledger
 from ._phase import ErrorFactory
 from ._queue import Queue
 from ._saying import Log
@@ -394,6 +395,13 @@ class Dispatcher(Arrivals):
             When to call this again, on the clock of ``time.monotonic``; None: nothing rests.
         """
         return self._queue.rouse()
+
+    def next_claim(self) -> float | None:
+        """Return when to try again to have slots for parked work, on the clock of ``time.monotonic``.
+
+        Slots that are granted to a coroutine whose loop is closed become free without any event.
+        """
+        return monotonic() + GONE_SECONDS if self._claiming else None
 
     @property
     def parking(self) -> bool:

@@ -157,7 +157,9 @@ class Inner(Backend):
         self.wake()
 
     def _patience(self) -> float | None:
-        return max(0.0, self._next_look() - monotonic()) if self._held else None
+        dues = (self._next_look() if self._held else None, self._dispatcher.next_claim())
+        due = min((one for one in dues if one is not None), default=None)
+        return None if due is None else max(0.0, due - monotonic())
 
     def _next_look(self) -> float:
         busy = self._dispatcher.waiting and self._window is None

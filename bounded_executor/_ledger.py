@@ -43,6 +43,9 @@ __all__ = ["Account", "Lease", "Ledger", "LedgerCounts", "Waiter"]
 # enough to slow a producer down to the speed of its callbacks, short enough that a callback
 # which waits for the producer's own lock is not felt as a hang.
 HOLD_BACK_SECONDS = 0.1
+# How often to look whether an event loop was closed before a coroutine on it came to the slot that it was
+# granted; asyncio lets no other code know of that.
+GONE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Account:
 class Waiter:
     """A caller's place in the line for a slot; see :meth:`Ledger.line_up`."""
 
-    __slots__ = ("after_close", "began", "deadline", "error", "lease", "sizes", "timeout", "wake")
+    __slots__ = ("after_close", "began", "deadline", "error", "gone", "lease", "sizes", "timeout", "wake")
 
     def __init__(
         self,
@@ -98,7 +101,9 @@ class Waiter:
         timeout: float | None,
         wake: Callable[[], object],
         after_close: bool,
+        gone: Callable[[], bool] | None,
     ) -> None:
+        self.gone = gone
         self.lease = lease
         self.sizes = sizes
         self.timeout = timeout
@@ -138,6 +143,8 @@ class Ledger:
         self._above_bound = 0
         self._wait_seconds = 0.0
         self._waiters: deque[Waiter] = deque()
+        # Those that were granted slots, have not come to them, and may never do.
+        self._untaken: set[Waiter] = set()
         # Since when nothing but callbacks holds the first waiter back; None while something else does.
         self._lagging_since: float | None = None
         self._closed: Callable[[], BaseException] | None = None
@@ -177,6 +184,7 @@ class Ledger:
         sizes = sizes or (0,) * want
         lease = lease or Lease()
         with self._lock:
+            self._purge()
             if self._closed is not None and (self._abandoned or not after_close):
                 raise self._closed()
             if not self._waiters and self._open(sizes[0]):
@@ -238,6 +246,7 @@ class Ledger:
         wake: Callable[[], object],
         *,
         after_close: bool = False,
+        gone: Callable[[], bool] | None = None,
     ) -> Waiter:
         """Take a place in the line, as :meth:`acquire` does; :meth:`look` and :meth:`step_out` follow.
 
@@ -248,8 +257,9 @@ class Ledger:
             wake: called under the lock when it is time to look; must neither block nor raise. It returns
                 False where nobody is going to look any more; then the place and its slots are given up.
             after_close: as with :meth:`acquire`.
+            gone: tells that the waiter will never look again, so that its slots are given up; takes no lock.
         """
-        waiter = Waiter(lease, sizes, timeout, wake, after_close)
+        waiter = Waiter(lease, sizes, timeout, wake, after_close, gone)
         with self._lock:
             if self._closed is not None and (self._abandoned or not after_close):
                 waiter.error = self._closed
@@ -266,7 +276,9 @@ class Ledger:
             BaseException: what :meth:`close` was given.
         """
         with self._lock:
+            self._purge()
             if waiter.lease.held is not None:
+                self._untaken.discard(waiter)
                 return None
             if waiter.error is not None:
                 raise waiter.error()
@@ -287,7 +299,7 @@ class Ledger:
                     self._grant(waiter.lease, 1, waiter.sizes[0])
                     return None
                 patience = min(patience, left)
-            return patience
+            return min(patience, GONE_SECONDS) if self._untaken else patience
 
     def step_out(self, waiter: Waiter) -> None:
         """Leave the line; what was granted stays the lease's."""
@@ -344,6 +356,7 @@ class Ledger:
             free, until this is called again; 0 gives up such a claim.
         """
         with self._lock:
+            self._purge()
             had = self._held + count <= self.queue_size or not self._held
             if had:
                 self._held += count
@@ -432,7 +445,7 @@ class Ledger:
 
     def _refuse_waiters(self, after_close: bool) -> None:
         kept: deque[Waiter] = deque()
-        for waiter in self._waiters:
+        for waiter in list(self._waiters):
             if waiter.after_close and not after_close:
                 kept.append(waiter)
             else:
@@ -494,13 +507,22 @@ class Ledger:
             # Woken while it is in the line: an interruption in between lets no waiter sleep on.
             if waiter.wake() is False:
                 self.give_up(lease)
-            else:
-                self._leave_line(lease)
+                continue
+            if waiter.gone is not None:
+                self._untaken.add(waiter)
+            self._leave_line(lease)
         if not self._waiters or not self._fits(self._waiters[0].sizes[0]):
             self._lagging_since = None
         elif self._lagging_since is None:
             self._lagging_since = monotonic()
             self._waiters[0].wake()
+
+    def _purge(self) -> None:
+        """Give up the slots of those that will never come to them."""
+        for waiter in list(self._untaken):
+            if waiter.gone is not None and waiter.gone():
+                self._untaken.discard(waiter)
+                self.give_up(waiter.lease)
 
     def _leave_line(self, lease: Lease) -> None:
         waiter = lease.waiter

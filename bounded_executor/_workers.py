@@ -252,6 +252,7 @@ class Workers(Backend):
             self._giver.next_rested,
             self._stall.next(),
             self.starter.next(),
+            self._dispatcher.next_claim(),
             monotonic() + RETRY_SECONDS if self._giver.held_back else None,
         )
         return min((one for one in dues if one is not None), default=None)

@@ -356,3 +356,40 @@ def test_a_slot_that_a_closed_loop_was_granted_for_an_amap_is_given_back() -> No
         gc.collect()
         wait_until(lambda: not executor.stats().unfinished and not executor.stats().held_bytes)
         assert_all_free(executor)
+
+
+@pytest.mark.parametrize("waits", ["thread", "coroutine", "map"])
+def test_slots_of_a_closed_loop_are_free_though_nothing_happens(waits: str) -> None:
+    """A coroutine was granted the only slot, and another of its loop waits behind it, when the loop is closed."""
+    with BoundedProcessPoolExecutor(1, queue_size=1) as executor:
+        loop = asyncio.new_event_loop()
+        assert executor.submit(increment, 0).result(PATIENCE) == 1
+        gc.disable()
+        try:
+
+            async def leave_two() -> None:
+                held = await executor.asubmit(increment, 1)
+                tasks = [asyncio.ensure_future(executor.asubmit(increment, 1)) for _ in range(2)]
+                for task in tasks:
+                    task._log_destroy_pending = False  # type: ignore[attr-defined]
+                await asyncio.sleep(0)
+                # The loop stands still while the first of them is granted its slot.
+                wait_until(lambda: executor.stats().succeeded == 2)
+                held.cancel()
+
+            loop.run_until_complete(leave_two())
+            loop.close()
+            if waits == "thread":
+                assert executor.submit(increment, 2).result(PATIENCE) == 3
+            elif waits == "map":
+                assert list(executor.map(increment, range(3))) == [1, 2, 3]
+            else:
+
+                async def main() -> None:
+                    assert await (await executor.asubmit(increment, 2)) == 3
+
+                run(main)
+        finally:
+            gc.enable()
+        gc.collect()
+        assert_all_free(executor)
