@@ -284,7 +284,8 @@ class Collecting(list[int]):
         self._collect = collect
 
     def __iter__(self) -> Iterator[int]:
-        self._collect()
+        collect, self._collect = self._collect, lambda: None
+        collect()
         return super().__iter__()
 
 
