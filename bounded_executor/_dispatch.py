@@ -349,7 +349,7 @@ class Dispatcher(Arrivals):
             try:
                 let_know()
             except BaseException:
-                _log.debug("an outcome could not be told", exc_info=True)
+                _log.debug("an outcome was not delivered", exc_info=True)
         self._arrived.clear()
         for work in lost:
             try:

@@ -19,8 +19,8 @@ The lock
 
 Interruptions
     A signal's handler may raise at any bytecode of the main thread. So each slot that was granted and not
-    handed on yet belongs to a ``Lease``, and each byte of an unfetched result to an ``Account``: whoever
-    catches the exception gives all of it back by one call, wherever it came. The collector may run
+    handed on yet belongs to a ``Lease``, and each byte of an unfetched result to an ``Account``: the
+    caller that catches the exception gives all of it back by one call, wherever it came. The collector may run
     such a call too, in the middle of another. So a step that several fields take part in is a run of plain
     assignments, with nothing called and no container made in between: there the interpreter runs neither
     handlers nor the collector.
@@ -60,7 +60,7 @@ class LedgerCounts:
 
 
 class Lease:
-    """Slots that were granted to somebody who has not handed them on.
+    """Slots that were granted to a caller that has not handed them on.
 
     Attributes:
         held: how many, and the bytes that are counted for them; None: there are none.
@@ -75,7 +75,7 @@ class Lease:
 
 
 class Account:
-    """Bytes that somebody has in the ledger beside those of tasks.
+    """Bytes that a map has in the ledger beside those of tasks.
 
     Attributes:
         weight: how many.
@@ -143,8 +143,8 @@ class Ledger:
         self._above_bound = 0
         self._wait_seconds = 0.0
         self._waiters: deque[Waiter] = deque()
-        # Those that were granted slots, have not come to them, and may never do.
-        self._untaken: set[Waiter] = set()
+        # Coroutines that were granted slots, have not come to them, and may never do: what tells.
+        self._untaken: dict[Lease, Callable[[], bool]] = {}
         # Since when nothing but callbacks holds the first waiter back; None while something else does.
         self._lagging_since: float | None = None
         self._closed: Callable[[], BaseException] | None = None
@@ -218,6 +218,7 @@ class Ledger:
         with self._lock:
             try:
                 self._leave_line(lease)
+                self._untaken.pop(lease, None)
                 if self._abandoned:
                     lease.held = None
                 if lease.held is not None:
@@ -278,7 +279,7 @@ class Ledger:
         with self._lock:
             self._purge()
             if waiter.lease.held is not None:
-                self._untaken.discard(waiter)
+                self._untaken.pop(waiter.lease, None)
                 return None
             if waiter.error is not None:
                 raise waiter.error()
@@ -339,14 +340,14 @@ class Ledger:
         with self._lock:
             if account.closed or self._abandoned:
                 return
-            self._charge(account, account.weight + size)
+            self._charge(account, size)
 
     def settle(self, account: Account) -> None:
         """Take off all that an account has, and close it."""
         with self._lock:
             account.closed = True
             if not self._abandoned:
-                self._charge(account, 0)
+                self._charge(account, -account.weight)
 
     def reclaim(self, count: int) -> bool:
         """Take back slots that were given back before their task was done, ahead of all that wait.
@@ -475,11 +476,10 @@ class Ledger:
         lease.held = grant
         return count
 
-    def _charge(self, account: Account, weight: int) -> None:
-        less = weight < account.weight
-        self._weight += weight - account.weight
-        account.weight = weight
-        if less:
+    def _charge(self, account: Account, size: int) -> None:
+        self._weight += size
+        account.weight += size
+        if size < 0:
             try:
                 self._serve()
             except BaseException:
@@ -509,7 +509,7 @@ class Ledger:
                 self.give_up(lease)
                 continue
             if waiter.gone is not None:
-                self._untaken.add(waiter)
+                self._untaken[lease] = waiter.gone
             self._leave_line(lease)
         if not self._waiters or not self._fits(self._waiters[0].sizes[0]):
             self._lagging_since = None
@@ -519,10 +519,9 @@ class Ledger:
 
     def _purge(self) -> None:
         """Give up the slots of those that will never come to them."""
-        for waiter in list(self._untaken):
-            if waiter.gone is not None and waiter.gone():
-                self._untaken.discard(waiter)
-                self.give_up(waiter.lease)
+        for lease, gone in list(self._untaken.items()):
+            if gone():
+                self.give_up(lease)
 
     def _leave_line(self, lease: Lease) -> None:
         waiter = lease.waiter

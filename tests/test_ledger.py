@@ -308,3 +308,22 @@ def test_what_the_collector_gives_up_in_the_middle_of_a_grant_is_free(waits: boo
     assert (ledger.counts().held, ledger.counts().weight) == lease.held
     ledger.give_up(lease)
     assert (ledger.counts().held, ledger.counts().weight) == (0, 0)
+
+
+def test_a_grant_that_is_never_taken_is_free_once_its_waiter_is_gone() -> None:
+    ledger = Ledger(1)
+    ledger.acquire()
+    gone: list[bool] = []
+    lost, taken = Lease(), Lease()
+    ledger.line_up(lost, (0,), None, lambda: True, gone=lambda: bool(gone))
+    ledger.finish()
+    assert lost.held == (1, 0)
+    with pytest.raises(QueueFull):
+        ledger.acquire(block=False)
+    gone.append(True)
+    assert ledger.acquire(lease=taken, block=False) == 1
+    assert ledger.counts().held == 1
+    # One that has given up itself is not looked at any more.
+    ledger.give_up(taken)
+    assert ledger.counts().held == 0
+    assert not ledger._untaken
