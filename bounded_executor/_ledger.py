@@ -19,9 +19,9 @@ The lock
 
 Interruptions
     A signal's handler may raise at any bytecode of the main thread. So each slot that was granted and not
-    handed on yet belongs to a ``Lease``, and each byte of an unfetched result to an ``Account``: the
-    caller that catches the exception gives all of it back by one call, wherever it came. The collector may run
-    such a call too, in the middle of another. So a step that several fields take part in is a run of plain
+    handed on yet belongs to a ``Lease``, and each byte of an unfetched result to an ``Account``: the caller
+    that catches the exception gives all of it back by one call, wherever it came. The collector may run such
+    a call too, in the middle of another. So a step that several fields take part in is a run of plain
     assignments, with nothing called and no container made in between: there the interpreter runs neither
     handlers nor the collector.
 """
