@@ -7,6 +7,7 @@ no crash that follows costs anybody: it has been sent, or is kept where the pare
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -18,17 +19,30 @@ import socket
 import sys
 from collections.abc import Mapping
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
-from . import _main_module, _memory, _pickling, _process, _report
+from . import _main_module, _memory, _namespace, _pickling, _process, _report
 from ._board import INDEX, REFUSE, STOP, Place
 from ._limits import Limits
 from ._original import Original
 from ._outbox import Outbox
 from ._parts import Parts, load, load_item
-from ._wire import Body, Frame, Kind, Order, read_frame, write_frame
+from ._wire import Body, Frame, Kind, MainOutcome, Order, read_frame, write_frame
 
 __all__ = ["main"]
+
+
+class Inherited(NamedTuple):
+    """What the import of the main module has set in a process and the supervisor does not keep for itself.
+
+    Attributes:
+        collects: garbage is collected.
+        handlers: those of the signals that a supervisor handles in its own way.
+    """
+
+    collects: bool = True
+    handlers: Mapping[int, Any] = MappingProxyType({})
 
 
 class Plan(NamedTuple):
@@ -36,11 +50,12 @@ class Plan(NamedTuple):
 
     Attributes:
         config: the executor's settings that a child needs.
-        fds: the descriptors that ``config.initializer`` refers to.
+        fds: the store's descriptor, and those that it and ``config.initializer`` refer to.
         order: what this child alone is told.
         board: memory shared with the parent; None where there is none.
         report: the descriptor of the file for its last words, or none.
         parent: process id of the supervisor, which the child must not outlive.
+        inherited: what the main module has set that is not there by itself.
     """
 
     config: _process.Config
@@ -49,6 +64,7 @@ class Plan(NamedTuple):
     board: Any
     report: _process.Descriptors
     parent: int
+    inherited: Inherited
 
 
 def main(sock: socket.socket, plan: Plan) -> None:
@@ -69,11 +85,35 @@ def main(sock: socket.socket, plan: Plan) -> None:
             importlib.import_module(name)
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
-    _main_module.install(config.main)
     sock.setblocking(True)
     gc.enable()
+    if not _set_up_main(sock, plan):
+        return
     _reseed()
     _Runner(sock, plan, recording).run()
+
+
+def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
+    """Have the main module, and what tasks expect in it; False where this process is of no use without it."""
+    config = plan.config
+    store, *inherited = plan.fds.numbers
+    _namespace.open_store(store)
+    _pickling.receive_descriptors(inherited)
+    if config.share_main:
+        if not plan.inherited.collects:
+            gc.disable()
+        _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
+    else:
+        try:
+            _main_module.set_up(config.main)
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
+            write_frame(sock, Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
+            return False
+    # What cannot be unpickled fails the tasks that use it.
+    with contextlib.suppress(Exception):
+        _namespace.apply(config.manifest)
+    return True
 
 
 def _reseed() -> None:
@@ -135,9 +175,10 @@ class _Runner:
         if pickled is None:
             return True
         try:
-            initializer, initargs = _pickling.load_inherited(pickled, self._plan.fds.numbers)
+            initializer, initargs = pickle.loads(pickled)
             initializer(*initargs)
         except BaseException as error:
+            _namespace.explain(error)
             try:
                 # Where, and how, the standard library says it. A handler may raise, or end the process.
                 logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
@@ -225,6 +266,7 @@ class _Runner:
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
         self._limits.explain(error)
+        _namespace.explain(error)
         body = _pickling.dump_error(error)
         error.__traceback__ = None
         self._count_task(error)

@@ -9,13 +9,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _main_module
-
 if TYPE_CHECKING:
+    from ._main_module import MainSpec
     from ._params import Settings
 
 __all__ = ["CAN_FORK", "Config", "Descriptors"]
@@ -46,6 +46,10 @@ class Config(NamedTuple):
         share_imports: the supervisor imports what tasks import, for all later children.
         preload: names of modules that every child has from the start.
         share_preload: the supervisor imports those, for all children.
+        main: how a process gets the main module.
+        share_main: the supervisor sets it up, for all children.
+        try_main: the supervisor imports it, if only to see whether that goes well.
+        manifest: lists the globals of the main module that every child has from the start; -1: none.
         first: names of modules that the first task's function needs, to be imported before any child
             is started; none where they are not to be had, or not to be shared.
         initializer: pickle of ``(initializer, initargs)``, or None.
@@ -63,7 +67,10 @@ class Config(NamedTuple):
     argv: list[str]
     umask: int
     start_method: str | None
-    main: dict[str, Any] | None
+    main: MainSpec
+    share_main: bool
+    try_main: bool
+    manifest: int
     forked: bool
     share_imports: bool
     preload: tuple[str, ...]
@@ -78,7 +85,9 @@ class Config(NamedTuple):
     watched: bool
 
     @classmethod
-    def capture(cls, settings: Settings, *, forked: bool, initializer: bytes | None) -> Config:
+    def capture(
+        cls, settings: Settings, *, forked: bool, initializer: bytes | None, main: MainSpec
+    ) -> Config:
         """Return the state of this process as it is now."""
         log_levels = None
         if settings.forward_logs:
@@ -96,7 +105,10 @@ class Config(NamedTuple):
             list(getattr(sys, "argv", [])),
             _read_umask(),
             multiprocessing.get_start_method(allow_none=True),
-            _main_module.describe(),
+            main,
+            forked,
+            main.code is not None,
+            -1,
             forked,
             # A module may look different after the initializer than before it.
             forked and initializer is None,
@@ -175,6 +187,33 @@ def default_signals(deaf: bool) -> None:
     """
     _set_signal(_SIGINT, signal.default_int_handler)
     _set_signal(_SIGTERM, _do_nothing if deaf else _signal.SIG_DFL)
+
+
+def handlers() -> dict[int, Any]:
+    """Return how the signals are handled that a supervisor handles in its own way."""
+    return {number: signal.getsignal(number) for number in (_SIGINT, _SIGTERM, _SIGCHLD) if number}
+
+
+def set_handlers(found: Mapping[int, Any], *, deaf: bool) -> None:
+    """Handle signals as a main module does; comes after :func:`default_signals`.
+
+    Args:
+        found: what it has set.
+        deaf: as there.
+    """
+    for number, handler in found.items():
+        if not (deaf and number == _SIGTERM):
+            _set_signal(number, handler)
+
+
+def age() -> float:
+    """Return the seconds since this process was started; the processor time that it used, where that is not known."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, AttributeError):
+        return time.process_time()
 
 
 def _do_nothing(number: int, frame: object) -> None:

@@ -22,10 +22,10 @@ import socket
 import sys
 from collections.abc import Iterable
 
-from . import _board, _child, _pickling, _process
+from . import _board, _child, _main_module, _namespace, _pickling, _process
 from ._family import Family
 from ._report import STACK_SIGNAL, Recording
-from ._wire import Frame, Kind, Order, read_frame, write_frame
+from ._wire import Frame, Kind, MainOutcome, Order, read_frame, write_frame
 
 __all__ = ["main"]
 
@@ -60,7 +60,9 @@ class _Supervisor:
         self._config = config
         self._board = _board.open_board(fds.pop(0)) if config.has_board else None
         self._report = fds.pop(0) if config.watched else None
+        self._store = fds[0]
         self._fds = _process.Descriptors(fds)
+        self._inherited = _child.Inherited()
         self._family = Family(config.forked, sock)
         self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
         self._trial: tuple[int, list[str]] | None = None
@@ -83,11 +85,15 @@ class _Supervisor:
         if self._report is None:
             return self._import_ahead()
         recording = Recording(self._report)
+        fit = False
         try:
-            return self._import_ahead()
+            fit = self._import_ahead()
         finally:
-            recording.stop()
+            # The last words of one that ends here are the parent's to pass on.
+            if fit:
+                recording.stop()
             os.close(self._report)
+        return fit
 
     def _import_ahead(self) -> bool:
         """Import what every child will need; False when this process is not fit to fork after that."""
@@ -101,8 +107,43 @@ class _Supervisor:
                 return False
             if self._has_threads_of(config.preload):
                 return False
+        if not self._set_up_main():
+            return False
         _import(config.first)
         return not self._has_threads_of(config.first)
+
+    def _set_up_main(self) -> bool:
+        """Have the main module for all children; False when this process is not fit to fork after that."""
+        config = self._config
+        # Values of its globals may refer to descriptors.
+        _namespace.open_store(self._store)
+        _pickling.receive_descriptors(self._fds.numbers[1:])
+        if config.try_main:
+            handlers = _process.handlers()
+            gc.enable()
+            try:
+                _main_module.set_up(config.main)
+            except BaseException as error:
+                sys.excepthook(type(error), error, error.__traceback__)
+                self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
+                return False
+            self._inherited = _child.Inherited(
+                gc.isenabled(),
+                {number: now for number, now in _process.handlers().items() if now is not handlers[number]},
+            )
+            gc.disable()
+            if config.share_main and _process.native_threads() > 1:
+                self._tell(Kind.MAIN, MainOutcome.LEFT_THREADS)
+                return False
+            self._tell(Kind.MAIN, MainOutcome.IMPORTED)
+        elif config.share_main:
+            _main_module.set_up(config.main)
+        if config.share_main:
+            # What cannot be unpickled fails the tasks that use it.
+            with contextlib.suppress(Exception):
+                _namespace.apply(config.manifest)
+            return not self._has_threads_of(("globals of the main module",))
+        return True
 
     def _has_threads_of(self, names: tuple[str, ...]) -> bool:
         if not names or _process.native_threads() == 1:
@@ -147,7 +188,8 @@ class _Supervisor:
             return
         report = _process.Descriptors(fds[1:])
         with socket.socket(self._sock.family, self._sock.type, fileno=fds[0]) as sock:
-            plan = _child.Plan(self._config, self._fds, order, self._board, report, os.getpid())
+            inherited = self._inherited if self._config.forked else _child.Inherited()
+            plan = _child.Plan(self._config, self._fds, order, self._board, report, os.getpid(), inherited)
             try:
                 pid = self._family.start(_child.main, sock, plan, task=True)
             except OSError as error:

@@ -17,7 +17,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from . import _allowance, _loky, _pickling
+from . import _allowance, _loky, _main_module, _pickling
 from ._backend import Backend
 from ._dispatch import Dispatcher
 from ._endings import Endings
@@ -58,7 +58,8 @@ class Workers(Backend):
         self, dispatcher: Dispatcher, settings: Settings, session: Session, on_end: Callable[[], None]
     ) -> None:
         # What turns out to be long holds up nothing here, so that short tasks may always travel together.
-        super().__init__(dispatcher, Functions(), on_end, travels_together=True, name="bounded-workers")
+        functions = Functions(session.exports)
+        super().__init__(dispatcher, functions, on_end, travels_together=True, name="bounded-workers")
         self.children_replaced = 0
         self.children_over_memory = 0
         self.endings = Endings(dispatcher, settings, self._break)
@@ -94,9 +95,18 @@ class Workers(Backend):
     def capacity(self) -> int:
         return self._settings.max_workers
 
-    def needs(self, fn: Callable[..., Any]) -> tuple[str, ...]:
-        """Return the names of the modules that a task of ``fn`` needs."""
-        return modules_of(fn)
+    def needs(self, fn: Callable[..., Any]) -> tuple[tuple[str, ...], int]:
+        """Return the names of the modules that a task of ``fn`` needs, and the manifest of the globals.
+
+        Raises:
+            RuntimeError: the main module starts an executor while a worker process imports it.
+        """
+        if _main_module.is_importing():
+            raise RuntimeError(
+                "a worker process imports the main module, which submits a task at its top level. Put that under "
+                '`if __name__ == "__main__":`.'
+            )
+        return modules_of(fn), self._session.exports.first(fn)
 
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends the keepers."""
@@ -148,8 +158,10 @@ class Workers(Backend):
 
     # Everything below runs on the thread, apart from `_prepare`.
 
-    def _prepare(self, needs: tuple[str, ...]) -> None:
-        self._session.import_first(needs)
+    def _prepare(self, needs: tuple[tuple[str, ...], int]) -> None:
+        modules, manifest = needs
+        self._session.import_first(modules)
+        self._session.begin(manifest)
         total = self._settings.max_memory_total
         if total is not None:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
@@ -219,6 +231,9 @@ class Workers(Backend):
             # Later ones may have more, of modules that all have by then; each still runs one task.
             if not self._any_ready:
                 self._break(f"{bytes(frame.body).decode()} that a worker process has before its first task")
+        elif frame.kind == Kind.MAIN:
+            self._fall_back(bytes(frame.body).decode(), "")
+            self._lose_supervisor(stuck=True)
         elif frame.kind == Kind.MODULES:
             self._supervision.share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
@@ -248,6 +263,7 @@ class Workers(Backend):
             self._giver.next_rested,
             self._stall.next(),
             self.starter.next(),
+            self._supervision.main_due,
             monotonic() + RETRY_SECONDS if self._giver.held_back else None,
         )
         return min((one for one in dues if one is not None), default=None)
@@ -255,6 +271,9 @@ class Workers(Backend):
     def _look_for_late_ones(self) -> None:
         if self._lateness.look(self._hear_child, self._hold_up.stop) and self._dispatcher.drained:
             # Nobody is to wait for the supervisor's import at the end.
+            self._lose_supervisor(stuck=True)
+        main_due = self._supervision.main_due
+        if main_due is not None and main_due <= monotonic():
             self._lose_supervisor(stuck=True)
         self._stall.look()
         self._hold_up.look()
@@ -318,6 +337,8 @@ class Workers(Backend):
                     f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
                     _pickling.load_error(frame.body),
                 )
+            elif frame.kind == Kind.MAIN:
+                self._supervision.heard_of_main(frame.ident, bytes(frame.body).decode())
             elif frame.kind == Kind.UNSHARED:
                 self._supervision.unshared(bytes(frame.body).decode(), resigns=frame.ident == 1)
         if channel.eof:
@@ -325,7 +346,10 @@ class Workers(Backend):
 
     def _lose_supervisor(self, *, stuck: bool = False) -> None:
         """Go on with a new supervisor: the children of the lost one die with it."""
+        failure = self._supervision.main_failure(stuck)
         asked_for, words = self._supervision.lose()
+        if failure is not None:
+            self._fall_back(failure, words)
         children = list(self.roster)
         # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
         await_ends([child.pid for child in children if child.pid is not None])
@@ -341,6 +365,34 @@ class Workers(Backend):
             self._session.drop_keeper()
         for child in children:
             self._forget(child)
+
+    def _fall_back(self, why: str, words: str) -> None:
+        """Go on by value, because the main module cannot be imported."""
+        if not self._session.exports.imports:
+            return
+        _log.warning(
+            "the main module could not be imported by a worker process: %s. Its functions travel by value from now "
+            "on, and what its top level does to a process is missing in the workers. import_main=False goes by "
+            "value from the start.%s",
+            why,
+            f" What the import wrote to standard error, in the end:\n{words}" if words else "",
+        )
+        self.starter.held = True
+        # What has been referred to by name is pickled now, and that is user code.
+        threading.Thread(target=self._pickle_main, name="bounded-main", daemon=True).start()
+
+    def _pickle_main(self) -> None:
+        try:
+            manifest = self._session.exports.stop_importing()
+        except BaseException as error:
+            message = f"the main module could neither be imported nor pickled: {error!r}"
+            self.note(partial(self._break, message, error))
+        else:
+            self.note(partial(self._go_by_value, manifest))
+
+    def _go_by_value(self, manifest: int) -> None:
+        self._session.go_by_value(manifest)
+        self.starter.held = False
 
     def _fail_held(self, make_error: ErrorFactory) -> None:
         for child in self.roster:

@@ -1,0 +1,455 @@
+"""Main-module objects on their way to the workers of one executor: by name or by value, with the globals they use.
+
+What a worker's import of the script binds at its top level goes by name. What the guarded block defines, and all of a
+script that cannot be imported, is put into the executor's store once, and tasks refer to it; lambdas and local
+functions travel with each task. Either way the globals that a function uses, directly or through other functions and
+classes of the script, are put into the store once, and the reference names the manifest that lists them.
+
+Where the script is imported each global is sent once, as it is when a task that uses it comes first: what workers
+make of it afterwards is theirs. Where it is not, a global is sent again when it has changed here since.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import logging
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dis import get_instructions
+from enum import Enum
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from . import _namespace, _pickling
+from ._main_module import Main, MainSpec
+from ._namespace import NAMES, Entry
+from ._store import Store
+
+__all__ = ["Exports"]
+
+_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+# Values without parts that could change: what an import binds by them needs no comparison.
+_FIXED = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented), range)
+# Containers that are looked through for functions, as a registry is.
+_FEW = 1000
+_CACHED = type(functools.lru_cache(lambda: None))
+_KINDS = (type, FunctionType, _CACHED)
+
+_names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
+
+
+class _Sent:
+    """What was put into the store for one global."""
+
+    __slots__ = ("digest", "entry", "fixed", "uses", "value")
+
+    def __init__(self, entry: Entry, digest: bytes, value: Any, uses: tuple[Any, ...]) -> None:
+        self.entry = entry
+        self.digest = digest
+        self.fixed = type(value) in _FIXED
+        # A large table that the program has dropped must not be kept here.
+        self.value: Any = value if self.fixed else _weakly(value)
+        self.uses = uses
+
+    def is_of(self, value: Any) -> bool:
+        """Return whether it was made of this object."""
+        if self.fixed:
+            return type(value) is type(self.value) and value == self.value
+        return self.value is not None and self.value() is value
+
+
+class Exports:
+    """The main module's objects, for the workers of one executor; may be used by any thread.
+
+    ``_lock`` guards ``_sent``, ``_manifests`` and the order of what is in the store. No user code is run under it.
+
+    Args:
+        main: this process's main module.
+
+    Attributes:
+        spec: how workers get it.
+        start: has what values in the store need, such as file descriptors.
+    """
+
+    def __init__(self, main: Main) -> None:
+        self.spec: MainSpec = main.spec
+        self.start = _pickling.Start()
+        self._namespace = main.namespace
+        self._imports = main.spec.code is not None
+        self._is_main = getattr(sys.modules.get("__main__"), "__dict__", None) is main.namespace
+        self._lock = threading.Lock()
+        self._store: Store | None = None
+        self._sent: dict[str, _Sent] = {}
+        self._manifests: dict[tuple[Entry, ...], int] = {}
+        self._references: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        # Names that pickles refer to, which must be there in some other way if the import fails.
+        self._used: set[str] = set()
+        # What is referred to before the first task is given to a worker, as by the initializer. Its globals are sent
+        # then, and not before: until then the program may set them.
+        self._early: list[Any] = []
+        self._is_early = True
+
+    @property
+    def imports(self) -> bool:
+        """Whether workers import the main module."""
+        return self._imports
+
+    @property
+    def store_fd(self) -> int:
+        """The descriptor of the store."""
+        return self._open().fd
+
+    def is_of_main(self, obj: Any) -> bool:
+        """Return whether an object belongs to the main module."""
+        if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
+            return True
+        return getattr(obj, "__module__", None) in NAMES
+
+    def goes_by_name(self, fn: Any) -> bool:
+        """Return whether workers have this function by its name, and for good."""
+        return self._imports and self._name_in_import(fn) is not None
+
+    def first(self, fn: Any) -> int:
+        """Return the manifest of all that workers need before the initializer, and before a first task of ``fn``.
+
+        Threads may come here at the same time, each with its own first task.
+        """
+        # Before the list is read: what is not in it by then sees to itself.
+        self._is_early = False
+        self._send_shared()
+        return self._manifest_of([*self._early, fn], tuple(self._sent))
+
+    def begin(self) -> None:
+        """Note that the first process is about to be started."""
+        self.start.begun = True
+        self._early.clear()
+
+    def stop_importing(self) -> int:
+        """Go on by value, because the import has failed; return the manifest of all that was referred to so far."""
+        # Before the names are read: a pickle is made by name only if its name was noted while this was true.
+        self._imports = False
+        self.spec = self.spec.without_code()
+        self._references = WeakKeyDictionary()
+        found = [self._namespace[name] for name in sorted(self._used) if name in self._namespace]
+        return self._manifest_of(found, (*self._sent, *sorted(self._used)))
+
+    def close(self) -> None:
+        """Close the store and all descriptors; takes no lock."""
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()
+        self.start.close()
+
+    # How one object is referred to
+
+    def reduce(self, obj: Any) -> Any:
+        """Return what a pickle of a task has for a function or class; None where this is not the one to say it."""
+        return self._reduce(obj, None, frozenset())
+
+    def _reduce(self, obj: Any, uses: list[Any] | None, within: frozenset[str]) -> Any:
+        """Do the same.
+
+        Args:
+            obj: the object.
+            uses: takes what is referred to, whose globals somebody else sees to; None: that is done here.
+            within: names of what is being pickled by value just now.
+        """
+        if not isinstance(obj, _KINDS) or not self.is_of_main(obj):
+            return None
+        if self._imports:
+            name = self._name_in_import(obj)
+            if name is not None:
+                self._used.add(name.partition(".")[0])
+                # See `stop_importing`.
+                if self._imports:
+                    manifest = -1 if uses is not None else self._reference(obj)
+                    if manifest >= 0:
+                        return _namespace.referred, (manifest, name)
+                    if uses is None and self._is_main:
+                        return NotImplemented
+                    if uses is not None:
+                        uses.append(obj)
+                    return _namespace.named, (name,)
+        qualname = self._qualname(obj)
+        if qualname is not None:
+            top, *path = qualname.split(".")
+            if top not in within:
+                sent = self._send(top, self._namespace[top], within)
+                if sent.entry.offset >= 0:
+                    if uses is not None:
+                        uses.append(obj)
+                    manifest = -1 if uses is not None else self._reference(obj)
+                    return _namespace.sent, (sent.entry.offset, tuple(path), manifest)
+        if uses is not None:
+            uses.append(obj)
+        if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
+            return _namespace.reduce_function(obj, -1 if uses is not None else self._reference(obj))
+        if isinstance(obj, _CACHED):
+            return _namespace.make_cached, (obj.__wrapped__, obj.cache_parameters())
+        return None
+
+    def _qualname(self, obj: Any) -> str | None:
+        """Return the name that the main module has for an object; None where it has another by that name, or none."""
+        name = getattr(obj, "__qualname__", None)
+        if not isinstance(name, str) or "<" in name:
+            return None
+        try:
+            return name if _namespace.resolve(self._namespace, name) is obj else None
+        except Exception:
+            return None
+
+    def _name_in_import(self, obj: Any) -> str | None:
+        """Return the name by which an import of the script has the same object; None where it has not."""
+        script = self.spec.script
+        name = self._qualname(obj)
+        if script is None or name is None:
+            return None
+        top = name.partition(".")[0]
+        if top not in script.bound or top in script.rebound:
+            return None
+        inner = getattr(obj, "__wrapped__", obj) if isinstance(obj, _CACHED) else obj
+        if isinstance(inner, FunctionType) and inner.__globals__ is self._namespace:
+            code = inner.__code__
+            if code.co_filename != self.spec.filename or script.guards_line(code.co_firstlineno):
+                # A prompt's, or the guarded block's.
+                return None
+        return name
+
+    # Manifests
+
+    def _reference(self, obj: Any) -> int:
+        """Return the manifest of the globals that an object uses; -1 if it uses none."""
+        if self._is_early:
+            self._early.append(obj)
+            # See `first`.
+            if self._is_early:
+                return -1
+        known = self._references.get(obj) if self._imports else None
+        if known is None:
+            known = self._manifest_of([obj], ())
+            if self._imports:
+                self._references[obj] = known
+        return known
+
+    def _manifest_of(self, roots: Iterable[Any], names: Iterable[str]) -> int:
+        found: dict[str, Entry] = {}
+        for name in names:
+            self._include(name, found, [])
+        todo = list(roots)
+        seen: dict[int, Any] = {}
+        while todo:
+            obj = todo.pop()
+            if id(obj) not in seen:
+                seen[id(obj)] = obj
+                for name in self._uses(obj, todo):
+                    self._include(name, found, todo)
+        if not found:
+            return -1
+        order = {name: place for place, name in enumerate(self._namespace)}
+        entries = tuple(sorted(found.values(), key=lambda one: order.get(one.name.partition(".")[0], -1)))
+        with self._lock:
+            offset = self._manifests.get(entries)
+            if offset is None:
+                pickled = pickle.dumps(list(entries), pickle.HIGHEST_PROTOCOL)
+                offset = self._manifests[entries] = self._open().append(pickled)
+        return offset
+
+    def _include(self, name: str, found: dict[str, Entry], todo: list[Any]) -> None:
+        """Add a global to a manifest, if it is to be sent at all, and what it uses to what is to be looked at."""
+        if name in found:
+            return
+        value = self._value_of(name)
+        if value is _ABSENT or (name.startswith("__") and name.endswith("__")):
+            return
+        script = self.spec.script if self._imports else None
+        if script is not None and "." not in name and name in script.bound and name not in script.rebound:
+            named = isinstance(value, _KINDS) and (
+                not self.is_of_main(value) or self._name_in_import(value) is not None
+            )
+            if named or isinstance(value, (*_FIXED, ModuleType, logging.Logger)):
+                todo.append(value)
+                return
+        sent = self._send(name, value, frozenset())
+        if sent.entry.offset >= 0 or sent.entry.text:
+            found[name] = sent.entry
+        todo.extend(one for reference in sent.uses if (one := reference()) is not None)
+
+    def _value_of(self, name: str) -> Any:
+        top, dot, attribute = name.rpartition(".")
+        if not dot:
+            return self._namespace.get(name, _ABSENT)
+        try:
+            return vars(_namespace.resolve(self._namespace, top)).get(attribute, _ABSENT)
+        except (AttributeError, TypeError):
+            return _ABSENT
+
+    def _uses(self, obj: Any, todo: list[Any]) -> Iterator[str]:
+        """Yield the globals that an object uses by itself, and put what it consists of into ``todo``."""
+        if isinstance(obj, FunctionType):
+            if obj.__globals__ is self._namespace:
+                yield from (name for name in _names_of(obj.__code__) if name in self._namespace)
+            todo.extend(_contents_of(obj))
+        elif isinstance(obj, type):
+            if not self.is_of_main(obj):
+                return
+            todo.extend(base for base in (*obj.__bases__, type(obj)) if self.is_of_main(base))
+            todo.extend(vars(obj).values())
+            name = self._name_in_import(obj) if self._imports else None
+            if name is not None and not issubclass(obj, Enum):
+                for attribute, value in list(vars(obj).items()):
+                    if _is_data(attribute, value):
+                        yield f"{name}.{attribute}"
+        elif isinstance(obj, (staticmethod, classmethod)):
+            todo.append(obj.__func__)
+        elif isinstance(obj, property):
+            todo.extend(one for one in (obj.fget, obj.fset, obj.fdel) if one is not None)
+        elif isinstance(obj, functools.partial):
+            todo.extend((obj.func, obj.args, obj.keywords))
+        elif isinstance(obj, MethodType):
+            todo.extend((obj.__func__, obj.__self__))
+        elif type(obj) in (tuple, list, set, frozenset):
+            if len(obj) <= _FEW:
+                todo.extend(obj)
+        elif type(obj) is dict:
+            if len(obj) <= _FEW:
+                todo.extend(obj.values())
+        elif isinstance(obj, _CACHED):
+            todo.append(obj.__wrapped__)
+        elif isinstance(obj, (functools.cached_property, functools.partialmethod)):
+            todo.append(obj.func)
+        elif self.is_of_main(type(obj)):
+            todo.append(type(obj))
+
+    # What is put into the store
+
+    def _send(self, name: str, value: Any, within: frozenset[str]) -> _Sent:
+        """Put a global into the store, unless it is there already."""
+        known = self._sent.get(name)
+        is_object = isinstance(value, _KINDS) and self.is_of_main(value)
+        if known is not None:
+            if self._imports and not is_object:
+                return known
+            if known.is_of(value) and (self._imports or _cannot_change(value)):
+                return known
+        uses: list[Any] = []
+        text = ""
+        data = b""
+        try:
+            data = self._dump(name, value, uses, within, is_object)
+        except _pickling.NotShared as error:
+            raise RuntimeError(
+                f"the global {name} of the main module cannot reach the workers: {error}"
+            ) from None
+        except Exception as error:
+            # Where the import makes one of its own, that one stands.
+            if "." not in name and not self._is_bound_by_import(name):
+                text = _unfit(name, value, error)
+        digest = hashlib.blake2b(data or text.encode(), digest_size=16).digest()
+        with self._lock:
+            latest = self._sent.get(name)
+            if latest is not None and (latest.digest == digest or (self._imports and not is_object)):
+                return latest
+            rebinds = self.spec.script is None or name in self.spec.script.rebound
+            offset = self._open().append(data) if data else -1
+            entry = Entry(name, offset, is_object, rebinds, text)
+            sent = self._sent[name] = _Sent(entry, digest, value, tuple(map(_weakly, uses)))
+        return sent
+
+    def _is_bound_by_import(self, name: str) -> bool:
+        return self._imports and self.spec.script is not None and name in self.spec.script.bound
+
+    def _dump(self, name: str, value: Any, uses: list[Any], within: frozenset[str], is_object: bool) -> Any:
+        inside = within | {name} if is_object else within
+        references = _EntryReferences(self, uses, inside)
+        return _pickling.dump_global(value, self.start, references)
+
+    def _send_shared(self) -> None:
+        """Put what only a starting process can be given into the store, before there is one."""
+        for name, value in list(self._namespace.items()):
+            module = type(value).__module__
+            if isinstance(module, str) and module.startswith("multiprocessing.") and name not in self._sent:
+                try:
+                    self._send(name, value, frozenset())
+                except Exception:
+                    # A task that uses it fails with the same.
+                    continue
+
+    def _open(self) -> Store:
+        store = self._store
+        if store is None:
+            store = self._store = Store()
+        return store
+
+
+class _EntryReferences:
+    """References inside of a value in the store: the globals that they use are the business of the manifest."""
+
+    def __init__(self, exports: Exports, uses: list[Any], within: frozenset[str]) -> None:
+        self._exports = exports
+        self._uses = uses
+        self._within = within
+
+    def reduce(self, obj: Any) -> Any:
+        return self._exports._reduce(obj, self._uses, self._within)
+
+
+_ABSENT: Any = object()
+
+
+def _weakly(value: Any) -> Any:
+    try:
+        return ref(value)
+    except TypeError:
+        return lambda: None
+
+
+def _names_of(code: CodeType) -> tuple[str, ...]:
+    """Return the globals that code reads, that of functions in it included."""
+    names = _names.get(code)
+    if names is None:
+        found = {one.argval: None for one in get_instructions(code) if one.opname in _LOADS}
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                found.update(dict.fromkeys(_names_of(constant)))
+        names = _names[code] = tuple(found)
+    return names
+
+
+def _contents_of(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    yield from function.__dict__.values()
+
+
+def _is_data(name: str, value: Any) -> bool:
+    """Return whether a class attribute is a value that a program may change, and no part of the class itself."""
+    if name.startswith("__") or hasattr(type(value), "__get__"):
+        return False
+    return not isinstance(value, (type, ModuleType)) and name != "_abc_impl"
+
+
+def _cannot_change(value: Any) -> bool:
+    if type(value) in _FIXED or isinstance(value, ModuleType):
+        return True
+    if not isinstance(value, FunctionType) or value.__closure__ or value.__dict__ or value.__kwdefaults__:
+        return False
+    return all(type(one) in _FIXED for one in value.__defaults__ or ())
+
+
+def _unfit(name: str, value: Any, error: Exception) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return (
+        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and no import "
+        f'makes it in a worker process. Set it at the top level of the script, above `if __name__ == "__main__":`, or '
+        f"in the initializer, or put it into a module"
+    )

@@ -1,0 +1,87 @@
+"""A file in memory that one executor's processes share: the parent appends pickles, and workers read them.
+
+It has no name, so no other process can open it. What is in it never changes, and each process that is started later
+has all of it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+from typing import Any
+
+__all__ = ["Record", "Store"]
+
+_LENGTH = struct.Struct("<Q")
+
+
+class Store:
+    """The parent's side; may be used by any thread.
+
+    ``_lock`` guards ``_end``. Nothing is done under it but writing to memory.
+    """
+
+    def __init__(self) -> None:
+        if hasattr(os, "memfd_create"):
+            self.fd = os.memfd_create("bounded-executor-store", os.MFD_CLOEXEC)
+        else:
+            # Not by all processes: it brings much along.
+            import tempfile
+
+            with tempfile.TemporaryFile() as file:
+                self.fd = os.dup(file.fileno())
+        self._lock = threading.Lock()
+        self._end = 0
+
+    def append(self, data: Any) -> int:
+        """Write a pickle to the end and return where it begins."""
+        with memoryview(data) as view, self._lock:
+            offset = self._end
+            _write(self.fd, _LENGTH.pack(view.nbytes), offset)
+            _write(self.fd, view, offset + _LENGTH.size)
+            self._end = offset + _LENGTH.size + view.nbytes
+        return offset
+
+    def close(self) -> None:
+        """Close the parent's descriptor; processes that have one of their own keep the file."""
+        os.close(self.fd)
+
+
+def _write(fd: int, data: Any, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view = view[written:]
+        offset += written
+
+
+class Record(io.RawIOBase):
+    """One pickle of a store, as a file to read; processes share the descriptor but no position.
+
+    Args:
+        fd: the store's descriptor in this process.
+        offset: what :meth:`Store.append` returned.
+    """
+
+    def __init__(self, fd: int, offset: int) -> None:
+        self._fd = fd
+        self._at = offset + _LENGTH.size
+        (length,) = _LENGTH.unpack(os.pread(fd, _LENGTH.size, offset))
+        self._end = self._at + length
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with memoryview(buffer).cast("B") as view:
+            view = view[: self._end - self._at]
+            got = os.preadv(self._fd, [view], self._at) if view else 0
+        self._at += got
+        return got
+
+    @property
+    def left(self) -> int:
+        """Bytes that have not been read."""
+        return self._end - self._at
