@@ -34,7 +34,7 @@ def text():
 
 
 def caches():
-    return slow_square.cache_info(), fibonacci.cache_info(), worked
+    return tuple(slow_square.cache_info()), tuple(fibonacci.cache_info()), worked
 
 
 if __name__ == "__main__":
