@@ -8,8 +8,8 @@ of a folder which has ``# run:``, say what a run needs:
     ``NAME.pyz`` is made of the folder ``NAME``.
 ``# standard input: itself``
     The text of the file is what the program reads.
-``# start method: METHOD``
-    Of the standard library's side: ``fork`` by default.
+``# start methods: METHOD ...``
+    Of the standard library's side, a run for each: ``fork`` by default.
 ``# needs: MODULE ...``
     The test is skipped where one is missing.
 ``# only ours: REASON``, ``# only ours before 3.N: REASON``
@@ -44,7 +44,7 @@ PROGRAMS = HERE / "programs"
 SUPPORT = HERE / "support"
 
 # Of one program. It takes a second; only one that hangs takes this long.
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 class Run(NamedTuple):
@@ -73,7 +73,7 @@ class Program:
         for line in head[0].splitlines():
             key, _, value = line[2:].partition(":")
             self.head[key] = value.strip()
-        self.start_method = self.head.get("start method", "fork")
+        self.start_methods = self.head.get("start methods", "fork").split()
         prints = re.search(r"^# prints:\n((?:#.*\n)+)", self.text, re.MULTILINE)
         self.prints = re.sub(r"^# ?", "", prints[1], flags=re.MULTILINE) if prints else None
 
@@ -92,7 +92,7 @@ class Program:
 
     def sides(self) -> list[str]:
         """Return with what it is to be run."""
-        theirs = [] if self.only_ours else [f"stdlib:{self.start_method}"]
+        theirs = [] if self.only_ours else [f"stdlib:{method}" for method in self.start_methods]
         return [*theirs, "ours", *(["ours:spawned"] if "also spawned" in self.head else [])]
 
     def run(self, folder: Path, side: str) -> Run:

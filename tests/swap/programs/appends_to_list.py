@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Tasks append to a list of the module and fill a deque, a set and a Counter."""
 
 from collections import Counter, defaultdict, deque

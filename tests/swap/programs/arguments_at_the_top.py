@@ -1,4 +1,5 @@
 # run: -W ignore -X utf8 arguments_at_the_top.py first --second=2
+# start methods: fork spawn
 """The top reads sys.argv and the flags of the interpreter, and tasks read them again."""
 
 import sys

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Coroutines hand work to the executor with run_in_executor; a task runs an event loop of its own."""
 
 import asyncio

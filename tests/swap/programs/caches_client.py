@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Tasks share one client per process, made at the first use."""
 
 from pool import Executor

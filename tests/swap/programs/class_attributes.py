@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Objects that travel as arguments and results change attributes of their class in the worker."""
 
 from pool import Executor

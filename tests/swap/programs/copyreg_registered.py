@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """The top registers with copyreg how things that cannot be pickled travel."""
 
 import copyreg

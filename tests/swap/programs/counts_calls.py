@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 # also spawned
 """A task counts its calls in a global, in an attribute of itself and in a default argument."""
 

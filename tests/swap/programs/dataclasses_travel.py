@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Dataclasses as arguments and results: frozen, ordered, nested, with factories, and as keys."""
 
 from __future__ import annotations

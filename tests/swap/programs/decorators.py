@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Decorated tasks: functools.wraps, with arguments, stacked, a class as decorator, and methods."""
 
 import functools

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """A whole small program: a local web server, downloads with a session per process, retries, a summary."""
 
 import dataclasses

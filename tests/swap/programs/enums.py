@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Enum members and flags keep their identity in both directions."""
 
 import enum

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """as_completed, wait, callbacks, map with chunks and several inputs, time-outs, cancelled futures."""
 
 import concurrent.futures

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """The top sets the collector, the switch interval, the time-out of sockets and the display of errors."""
 
 import faulthandler

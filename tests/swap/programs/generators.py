@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Generator functions of the script feed the executor, run inside tasks, and go on from task to task."""
 
 import itertools

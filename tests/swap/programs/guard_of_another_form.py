@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """The guard is written in other ways, and there are two of them."""
 
 import sys

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """An initializer fills a dict of the module, by changing it in place."""
 
 from pool import Executor

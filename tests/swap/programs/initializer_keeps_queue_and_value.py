@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """An initializer keeps a queue, a value and an event of multiprocessing in globals."""
 
 import multiprocessing

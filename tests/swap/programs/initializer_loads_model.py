@@ -1,3 +1,4 @@
+# start methods: fork spawn
 # also spawned
 """An initializer loads a model once per process into a global; predictions leave statistics in it."""
 

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """An initializer opens a database for each process; tasks write to it and read from it."""
 
 import sqlite3

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 # standard error: both write the initializer's traceback there
 """An initializer that fails breaks the executor."""
 

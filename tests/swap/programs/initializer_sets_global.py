@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 # also spawned
 """An initializer compiles a pattern into a global, and tasks use it."""
 

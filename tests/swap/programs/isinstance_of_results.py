@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Results are of the script's classes: bases, abstract ones, protocols, nested ones and iterators."""
 
 import abc

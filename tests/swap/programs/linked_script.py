@@ -1,4 +1,5 @@
 # run: linked_script.py
+# start methods: fork forkserver
 """Started once more through a symbolic link in another folder."""
 
 import os

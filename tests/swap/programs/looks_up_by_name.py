@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Tasks find functions by globals(), by eval, by getattr of the main module and by a dotted name."""
 
 import importlib

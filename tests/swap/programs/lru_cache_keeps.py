@@ -1,3 +1,4 @@
+# start methods: fork spawn
 # also spawned
 """functools.lru_cache and functools.cached_property keep what tasks have worked out."""
 

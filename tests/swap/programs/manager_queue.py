@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """A manager's queue, dict and lock carry objects of the script between tasks and the main process."""
 
 import multiprocessing

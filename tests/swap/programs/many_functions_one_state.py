@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Several functions, methods and the initializer work on the same globals, one after the other."""
 
 from pool import Executor

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """The top of the script opens a database and fills it; tasks query it."""
 
 import sqlite3

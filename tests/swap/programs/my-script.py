@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 # also spawned
 """A script whose name is no identifier."""
 

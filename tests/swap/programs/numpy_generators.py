@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 # needs: numpy
 """NumPy generators: one of the script, spawned seeds for tasks, and a seed set by the initializer."""
 

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 # needs: numpy
 """The top seeds NumPy's global generator; tasks draw from it."""
 

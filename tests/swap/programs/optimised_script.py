@@ -1,4 +1,5 @@
 # run: -O optimised_script.py
+# start methods: fork forkserver
 """Run with -O: assertions of the script are off in tasks too."""
 
 from pool import Executor

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """The top tries imports, chooses by platform, and defines by condition."""
 
 import sys

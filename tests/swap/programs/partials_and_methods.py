@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Callables of every kind: partials, methods, callable objects, constructors, functions as values."""
 
 import functools

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Tasks pickle objects of the script to files and read what the main process has pickled."""
 
 import copy

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Tasks print; what they print is there once, and before the end of the block where it is flushed."""
 
 import sys

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Random numbers that nobody seeds differ from process to process and from task to task."""
 
 import random

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """The top and tasks bind functions anew: aliases, a wrapped one, a stub put in by the initializer."""
 
 from pool import Executor

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """The top raises the recursion limit, the largest CSV field and the longest integer in text."""
 
 import csv

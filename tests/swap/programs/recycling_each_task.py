@@ -1,4 +1,4 @@
-# start method: spawn
+# start methods: spawn
 # only ours before 3.11: no max_tasks_per_child there
 """Each process runs one task: the initializer and the top of the script are there in each."""
 

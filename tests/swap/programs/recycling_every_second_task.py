@@ -1,4 +1,4 @@
-# start method: forkserver
+# start methods: forkserver
 # only ours before 3.11: no max_tasks_per_child there
 """Each process runs two tasks; what the first leaves in globals, the second finds."""
 

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Functions name the executor, an open file and a thread, which tasks do not touch."""
 
 import sys

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """Objects that the script compares by identity."""
 
 from pool import Executor

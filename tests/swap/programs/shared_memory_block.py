@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Tasks write into a shared memory block, which they find by its name."""
 
 from multiprocessing.shared_memory import SharedMemory

@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """The top installs signal handlers; tasks use them for a time limit and for a note."""
 
 import os

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """functools.singledispatch and singledispatchmethod, with types of the script registered at its top."""
 
 from functools import singledispatch, singledispatchmethod

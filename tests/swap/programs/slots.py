@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Classes with __slots__, __getstate__ and __setstate__, and a dataclass with slots."""
 
 import threading

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """A threading.local of the script holds one connection per process and thread."""
 
 import sqlite3

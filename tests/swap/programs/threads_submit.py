@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Threads of the main process share the executor; tasks use threads and subprocesses."""
 
 import subprocess

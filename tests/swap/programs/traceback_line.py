@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """The traceback of a task that failed has the lines of the script's source."""
 
 import re

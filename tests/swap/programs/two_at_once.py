@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Two executors at once, each with an initializer, and results of one given to the other."""
 
 from pool import Executor

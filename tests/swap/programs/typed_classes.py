@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """NamedTuple, namedtuple, TypedDict, Generic, NewType and a ctypes structure of the script."""
 
 import ctypes

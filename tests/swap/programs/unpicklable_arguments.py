@@ -1,3 +1,4 @@
+# start methods: fork spawn
 """Arguments and results that cannot be pickled fail their own task; the next one is fine."""
 
 import threading

@@ -1,3 +1,4 @@
+# start methods: fork forkserver
 """The top turns one warning into an error, silences another and shows the rest in its own way."""
 
 import warnings

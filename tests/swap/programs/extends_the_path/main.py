@@ -1,4 +1,5 @@
 # run: main.py
+# start methods: fork spawn
 """The top extends sys.path; tasks import from there, and so does a function that is sent."""
 
 import os

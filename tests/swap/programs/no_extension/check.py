@@ -1,4 +1,5 @@
 # run: check.py
+# start methods: fork spawn
 """Copies itself to a name without extension, as commands have, and runs that."""
 
 import shutil

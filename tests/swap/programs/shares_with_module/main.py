@@ -1,4 +1,5 @@
 # run: main.py
+# start methods: fork forkserver
 """The script has objects of a module under names of its own; both see the same changes."""
 
 import settings

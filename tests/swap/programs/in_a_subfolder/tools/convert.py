@@ -1,4 +1,5 @@
 # run: tools/convert.py
+# start methods: fork forkserver
 """Run from the folder above; changes the folder before it makes its executor."""
 
 import os

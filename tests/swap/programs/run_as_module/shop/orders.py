@@ -1,4 +1,5 @@
 # run: -m shop.orders tea tea
+# start methods: fork spawn
 # also spawned
 """Run as `python -m shop.orders`: relative imports, globals, state and sys.argv."""
 
