@@ -1,0 +1,195 @@
+"""Runs the programs of ``programs/`` in processes of their own, with either executor.
+
+A program is a file, or a folder that is one program with modules. Lines at the top of a file, or at the top of that file
+of a folder which has ``# run:``, say what a run needs:
+
+``# run: ARGUMENTS``
+    What follows ``python``; the file's own name by default. ``-c`` is given the text of the file. An archive
+    ``NAME.pyz`` is made of the folder ``NAME``.
+``# standard input: itself``
+    The text of the file is what the program reads.
+``# start methods: METHOD ...``
+    Of the standard library's side, a run for each: ``fork`` by default.
+``# needs: MODULE ...``
+    The test is skipped where one is missing.
+``# only ours: REASON``, ``# only ours before 3.N: REASON``
+    The standard library cannot run it. The output is compared with the block below ``# prints:``.
+``# standard error: REASON``
+    Our side may write there. Without it, it must not.
+``# also spawned``
+    A third run has our side with forking switched off.
+``# slow: REASON``
+    Left out of the default run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipapp
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import helpers
+
+HERE = Path(__file__).resolve().parent
+PROGRAMS = HERE / "programs"
+SUPPORT = HERE / "support"
+
+# Of one program. It takes a second; only one that hangs takes this long.
+SECONDS = 60.0
+
+
+class Run(NamedTuple):
+    """How one run of a program ended."""
+
+    side: str
+    status: int
+    out: str
+    err: str
+
+    def __str__(self) -> str:
+        return f"--- {self.side}: exit status {self.status}\n{self.out}--- standard error\n{self.err}"
+
+
+class Program:
+    """One of the programs, and what its head says of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+        self.entry = path if path.is_file() else _entry(path)
+        self.text = self.entry.read_text(encoding="utf-8")
+        head = re.match(r"(#.*\n)*", self.text)
+        assert head is not None
+        self.head: dict[str, str] = {}
+        for line in head[0].splitlines():
+            key, _, value = line[2:].partition(":")
+            self.head[key] = value.strip()
+        self.start_methods = self.head.get("start methods", "fork").split()
+        prints = re.search(r"^# prints:\n((?:#.*\n)+)", self.text, re.MULTILINE)
+        self.prints = re.sub(r"^# ?", "", prints[1], flags=re.MULTILINE) if prints else None
+
+    @property
+    def needs(self) -> list[str]:
+        return self.head.get("needs", "").split()
+
+    @property
+    def only_ours(self) -> bool:
+        for key in self.head:
+            if key == "only ours":
+                return True
+            if key.startswith("only ours before "):
+                return sys.version_info < tuple(map(int, key.split()[-1].split(".")))
+        return False
+
+    def sides(self) -> list[str]:
+        """Return with what it is to be run."""
+        theirs = [] if self.only_ours else [f"stdlib:{method}" for method in self.start_methods]
+        return [*theirs, "ours", *(["ours:spawned"] if "also spawned" in self.head else [])]
+
+    def run(self, folder: Path, side: str) -> Run:
+        """Run it in a new folder, with a copy of itself there."""
+        folder = folder / side.replace(":", "-")
+        if self.path.is_dir():
+            shutil.copytree(self.path, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            folder.mkdir()
+            shutil.copy(self.path, folder)
+        arguments = shlex.split(self.head.get("run", self.entry.name))
+        for argument in arguments:
+            if argument.endswith(".pyz"):
+                zipapp.create_archive(folder / argument[: -len(".pyz")], folder / argument)
+        if arguments == ["-c"]:
+            arguments.append(self.text)
+        return run(folder, side, arguments, self.text if self.head.get("standard input") == "itself" else "")
+
+
+def _entry(folder: Path) -> Path:
+    found = [file for file in sorted(folder.rglob("*.py")) if file.read_text(encoding="utf-8").startswith("# run:")]
+    assert len(found) == 1, f"{folder} needs one file that begins with '# run:'"
+    return found[0]
+
+
+def programs() -> list[Program]:
+    """Return all programs."""
+    return [
+        Program(path)
+        for path in sorted(PROGRAMS.iterdir())
+        if path.suffix == ".py" or (path.is_dir() and path.name != "__pycache__")
+    ]
+
+
+def run(
+    folder: Path, side: str, arguments: list[str], text: str = "", seconds: float = SECONDS, **extra: str
+) -> Run:
+    """Run Python in ``folder``, with ``text`` as its standard input; fail where that takes longer than ``seconds``."""
+    with start(folder, side, arguments, **extra) as process:
+        try:
+            out, err = process.communicate(text, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            raise AssertionError(f"{arguments} hung with {side}; it wrote:\n{out}\n{err}") from None
+    return Run(side, process.returncode, _tidy(out, folder), _tidy(err, folder))
+
+
+def start(folder: Path, side: str, arguments: list[str], **extra: str) -> subprocess.Popen[str]:
+    """Start Python in ``folder``, in a session of its own, with one of the executors."""
+    environment = helpers.script_environment(SWAP_EXECUTOR=side, **extra)
+    # With it, the order of what several processes print would not be that of a user's shell.
+    environment.pop("PYTHONUNBUFFERED", None)
+    # Nothing of the tests is there to be imported by a program, except the choice of the executor.
+    inherited = os.environ.get("PYTHONPATH", "")
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(SUPPORT), str(helpers.PACKAGE_ROOT), inherited])
+    )
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=environment,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def _tidy(text: str, folder: Path) -> str:
+    return text.replace(f"{folder}{os.sep}", "").replace(str(folder), "FOLDER")
+
+
+def run_all(program: Program, folder: Path, sides: list[str]) -> list[Run]:
+    """Run a program with each of these, all at the same time."""
+    with ThreadPoolExecutor(len(sides)) as threads:
+        return list(threads.map(lambda side: program.run(folder, side), sides))
+
+
+def assert_alike(program: Program, runs: list[Run]) -> None:
+    """All have ended well and printed the same, and what the program's text says if it says so."""
+    report = "\n".join(map(str, runs))
+    assert all(one.status == 0 for one in runs), f"not all ended well\n{report}"
+    expected = program.prints or runs[0].out
+    assert expected, f"the program printed nothing\n{report}"
+    for one in runs:
+        assert one.out == expected, f"{one.side} differs\n{report}\n--- expected\n{expected}"
+        if one.side.startswith("ours") and "standard error" not in program.head:
+            assert not one.err, f"{one.side} wrote to standard error\n{report}"
+
+
+def wait_for(condition: object, seconds: float) -> bool:
+    """Return whether ``condition()`` becomes true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
