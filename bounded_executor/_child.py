@@ -19,7 +19,6 @@ import socket
 import sys
 from collections.abc import Mapping
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 from . import _main_module, _memory, _namespace, _pickling, _process, _report
@@ -38,11 +37,11 @@ class Inherited(NamedTuple):
 
     Attributes:
         collects: garbage is collected.
-        handlers: those of the signals that a supervisor handles in its own way.
+        handlers: those of the signals that a supervisor handles in its own way; None: nothing was imported.
     """
 
     collects: bool = True
-    handlers: Mapping[int, Any] = MappingProxyType({})
+    handlers: Mapping[int, Any] | None = None
 
 
 class Plan(NamedTuple):
@@ -97,15 +96,16 @@ def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
     """Have the main module, and what tasks expect in it; False where this process is of no use without it."""
     config = plan.config
     store, *inherited = plan.fds.numbers
-    _namespace.open_store(store)
+    _namespace.open_store(store, config.sender)
     _pickling.receive_descriptors(inherited)
     if config.share_main:
         if not plan.inherited.collects:
             gc.disable()
-        _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
+        _process.set_handlers(plan.inherited.handlers or {}, deaf=plan.order.deaf)
     else:
         try:
-            _main_module.set_up(config.main)
+            with config.at_start():
+                _main_module.set_up(config.main)
         except BaseException as error:
             sys.excepthook(type(error), error, error.__traceback__)
             write_frame(sock, Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
@@ -120,7 +120,11 @@ def _reseed() -> None:
     # Python reseeds its own generator after a fork; NumPy's global one would repeat itself in
     # every child whose supervisor has imported it.
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
+    if numpy_random is None:
+        return
+    # Where the program has seeded it, NumPy has dropped the seed of its own.
+    generator = getattr(getattr(numpy_random.mtrand, "_rand", None), "_bit_generator", None)
+    if getattr(generator, "_seed_seq", True) is not None:
         numpy_random.seed()
 
 

@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary, ref
 
 from . import _namespace, _pickling
 from ._main_module import Main, MainSpec
-from ._namespace import NAMES, Entry
+from ._namespace import NAMES, Entry, Global
 from ._store import Store
 
 __all__ = ["Exports"]
@@ -72,11 +72,13 @@ class Exports:
         main: this process's main module.
 
     Attributes:
+        number: by which workers refer to this object.
         spec: how workers get it.
         start: has what values in the store need, such as file descriptors.
     """
 
     def __init__(self, main: Main) -> None:
+        self.number = _namespace.register(self)
         self.spec: MainSpec = main.spec
         self.start = _pickling.Start()
         self._namespace = main.namespace
@@ -85,6 +87,8 @@ class Exports:
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._sent: dict[str, _Sent] = {}
+        # Functions and classes that went by value, which come back as themselves.
+        self._objects: dict[int, Any] = {}
         self._manifests: dict[tuple[Entry, ...], int] = {}
         self._references: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         # Names that pickles refer to, which must be there in some other way if the import fails.
@@ -92,6 +96,7 @@ class Exports:
         # What is referred to before the first task is given to a worker, as by the initializer. Its globals are sent
         # then, and not before: until then the program may set them.
         self._early: list[Any] = []
+        self._early_names: set[str] = set()
         self._is_early = True
 
     @property
@@ -114,6 +119,50 @@ class Exports:
         """Return whether workers have this function by its name, and for good."""
         return self._imports and self._name_in_import(fn) is not None
 
+    def as_initializer(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """Return an initializer and its arguments as they are to be pickled.
+
+        A process that is forked has the very objects that the program has in its globals, and what the initializer
+        does to them is seen by tasks. So these go by the names that they have in the main module, and a method of an
+        object in another module, as ``random.seed`` is one, goes by its name there.
+        """
+        owner = getattr(function, "__self__", None)
+        name = getattr(function, "__name__", "")
+        if owner is not None and not isinstance(owner, (type, ModuleType)) and isinstance(name, str):
+            module = sys.modules.get(type(owner).__module__)
+            top = self._global_name(owner)
+            if top is not None and getattr(owner, name, None) == function:
+                function = Global("", f"{top}.{name}")
+            elif module is not None and getattr(module, name, None) == function:
+                function = Global(module.__name__, name)
+        found = [(arg, self._global_name(arg)) for arg in args]
+        return function, tuple(arg if top is None else Global("", top) for arg, top in found)
+
+    def _global_name(self, value: Any) -> str | None:
+        """Return the name of a global that is this object, where it matters which object it is."""
+        if isinstance(value, (*_FIXED, *_KINDS, ModuleType)) or _is_shared(value):
+            return None
+        for name, one in list(self._namespace.items()):
+            if one is value and not name.startswith("__"):
+                if self._send_early(name, value):
+                    self._early_names.add(name)
+                    return name
+                return None
+        return None
+
+    def _send_early(self, name: str, value: Any) -> bool:
+        """Return whether workers will have a global, by the import or as one that can be pickled."""
+        if self._is_bound_by_import(name):
+            return True
+        start = _pickling.Start()
+        try:
+            _pickling.dump_global(value, start, _EntryReferences(self, [], frozenset()))
+        except Exception:
+            return False
+        finally:
+            start.close()
+        return True
+
     def first(self, fn: Any) -> int:
         """Return the manifest of all that workers need before the initializer, and before a first task of ``fn``.
 
@@ -122,7 +171,7 @@ class Exports:
         # Before the list is read: what is not in it by then sees to itself.
         self._is_early = False
         self._send_shared()
-        return self._manifest_of([*self._early, fn], tuple(self._sent))
+        return self._manifest_of([*self._early, fn], (*self._sent, *sorted(self._early_names)))
 
     def begin(self) -> None:
         """Note that the first process is about to be started."""
@@ -137,6 +186,10 @@ class Exports:
         self._references = WeakKeyDictionary()
         found = [self._namespace[name] for name in sorted(self._used) if name in self._namespace]
         return self._manifest_of(found, (*self._sent, *sorted(self._used)))
+
+    def sent_object(self, offset: int) -> Any:
+        """Return what went by value, and is at this place in the store."""
+        return self._objects[offset]
 
     def close(self) -> None:
         """Close the store and all descriptors; takes no lock."""
@@ -238,9 +291,9 @@ class Exports:
 
     def _manifest_of(self, roots: Iterable[Any], names: Iterable[str]) -> int:
         found: dict[str, Entry] = {}
-        for name in names:
-            self._include(name, found, [])
         todo = list(roots)
+        for name in names:
+            self._include(name, found, todo)
         seen: dict[int, Any] = {}
         while todo:
             obj = todo.pop()
@@ -357,6 +410,8 @@ class Exports:
             rebinds = self.spec.script is None or name in self.spec.script.rebound
             offset = self._open().append(data) if data else -1
             entry = Entry(name, offset, is_object, rebinds, text)
+            if is_object:
+                self._objects[offset] = value
             sent = self._sent[name] = _Sent(entry, digest, value, tuple(map(_weakly, uses)))
         return sent
 
@@ -371,8 +426,7 @@ class Exports:
     def _send_shared(self) -> None:
         """Put what only a starting process can be given into the store, before there is one."""
         for name, value in list(self._namespace.items()):
-            module = type(value).__module__
-            if isinstance(module, str) and module.startswith("multiprocessing.") and name not in self._sent:
+            if _is_shared(value) and name not in self._sent:
                 try:
                     self._send(name, value, frozenset())
                 except Exception:
@@ -436,6 +490,12 @@ def _is_data(name: str, value: Any) -> bool:
     if name.startswith("__") or hasattr(type(value), "__get__"):
         return False
     return not isinstance(value, (type, ModuleType)) and name != "_abc_impl"
+
+
+def _is_shared(value: Any) -> bool:
+    """Return whether an object of multiprocessing is meant to be the same in several processes."""
+    module = type(value).__module__
+    return isinstance(module, str) and module.startswith("multiprocessing.")
 
 
 def _cannot_change(value: Any) -> bool:

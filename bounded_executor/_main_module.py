@@ -30,7 +30,7 @@ from . import _namespace
 from ._namespace import NAMES
 from ._script import Script, codes_of, read
 
-__all__ = ["Main", "MainSpec", "find", "is_importing", "set_up"]
+__all__ = ["Main", "MainSpec", "find", "forget", "is_importing", "set_up"]
 
 _TOP = "<module>"
 
@@ -76,6 +76,8 @@ class Main(NamedTuple):
 _importing = False
 # Of a process that has set its main module up itself: how.
 _own: MainSpec | None = None
+# Code that makes an executor outside of the guard, so that an import would make it once more.
+_unguarded: set[CodeType] = set()
 # The last script that was read, and of which code; reading takes milliseconds.
 _last: tuple[tuple[Any, ...], MainSpec, str] | None = None
 
@@ -91,23 +93,26 @@ def find(*, imports: bool) -> Main:
     Args:
         imports: workers may import it.
     """
-    frame = _top_frame()
     module = sys.modules.get("__main__")
     namespace: dict[str, Any] = {} if module is None else module.__dict__
+    # Where the main module has been imported, the frames are those of what has started this process.
+    frame = None if _own is not None or namespace.get("__name__") == "__mp_main__" else _top_frame()
     if frame is not None:
         # A profiler runs the script inside of a main module of its own.
         namespace = frame.f_globals
     _namespace.adopt(namespace)
-    if _own is not None and frame is None:
+    if _own is not None:
         return Main(namespace, _own if imports else _own.without_code(), "")
     package = namespace.get("__package__")
     bare = MainSpec(None, _name_of(namespace), _file_of(namespace), package, None, None)
     if not imports or bare.file is None:
         return Main(namespace, bare, "")
     spec, changed = _read_once(namespace, bare, None if frame is None else frame.f_code)
-    if spec.script is not None and frame is not None and not spec.script.guards_line(frame.f_lineno):
-        # The executor is made outside of the guard. An import would make it once more.
-        return Main(namespace, bare, "")
+    if spec.script is not None and frame is not None:
+        if not spec.script.guards_line(frame.f_lineno):
+            _unguarded.add(frame.f_code)
+        if frame.f_code in _unguarded:
+            return Main(namespace, bare, "")
     return Main(namespace, spec, changed)
 
 
@@ -136,7 +141,8 @@ def _name_of(namespace: dict[str, Any]) -> str | None:
 
 def _file_of(namespace: dict[str, Any]) -> str | None:
     file = namespace.get("__file__")
-    if not isinstance(file, str):
+    if not isinstance(file, str) or file.startswith("<"):
+        # It may be standard input.
         return None
     start = multiprocessing.process.ORIGINAL_DIR  # type: ignore[attr-defined]
     return os.path.normpath(file if os.path.isabs(file) or start is None else os.path.join(start, file))
@@ -226,6 +232,13 @@ def set_up(spec: MainSpec) -> None:
         raise
     _own = spec
     _namespace.install(module.__dict__, imported=True)
+
+
+def forget(previous: ModuleType | None) -> None:
+    """Undo :func:`set_up` in a process that starts others, which would import the same by themselves."""
+    global _own
+    _own = None
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = previous or ModuleType("__main__")
 
 
 def _make(spec: MainSpec) -> ModuleType:

@@ -13,14 +13,18 @@ Used by the thread that runs tasks, and by the supervisor before there are worke
 
 from __future__ import annotations
 
+import importlib
 import io
 import marshal
 import pickle
 import sys
 from collections import deque
 from functools import lru_cache
+from itertools import count
+from operator import attrgetter
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakValueDictionary
 
 from . import _pickling
 from ._store import Record
@@ -28,6 +32,7 @@ from ._store import Record
 __all__ = [
     "NAMES",
     "Entry",
+    "Global",
     "adopt",
     "apply",
     "explain",
@@ -38,8 +43,10 @@ __all__ = [
     "named",
     "open_store",
     "referred",
+    "register",
     "reduce_function",
     "resolve",
+    "returned",
     "sent",
     "set_function_state",
 ]
@@ -49,6 +56,7 @@ NAMES = ("__main__", "__mp_main__")
 _MISSING: Any = object()
 _CACHED = type(lru_cache(lambda: None))
 _marshalled: dict[CodeType, bytes] = {}
+_numbers = count(1)
 # A class that a class statement has made, and no C code.
 _HEAP_TYPE = 1 << 9
 
@@ -73,11 +81,16 @@ class Entry(NamedTuple):
 
 _home: dict[str, Any] | None = None
 _fd = -1
+# Number by which the program's process knows the executor whose worker this is.
+_sender = -1
+# In a program's process: who has sent objects by value.
+_senders: WeakValueDictionary[int, Sender] = WeakValueDictionary()
 # What the import has bound; None where nothing was imported.
 _baseline: dict[str, Any] | None = None
 _applied: dict[str, int] = {}
 _manifests: set[int] = set()
 _objects: dict[int, Any] = {}
+_offsets: dict[int, int] = {}  # the other way round, by identity
 _unfit: dict[str, str] = {}
 
 
@@ -109,10 +122,46 @@ def install(namespace: dict[str, Any], *, imported: bool) -> None:
     _pickling.refer_by(_LocalReferences(), imported=imported)
 
 
-def open_store(fd: int) -> None:
-    """Read what arrives from this descriptor."""
-    global _fd
-    _fd = fd
+def open_store(fd: int, sender: int) -> None:
+    """Read what arrives from this descriptor.
+
+    Args:
+        fd: of the store.
+        sender: number by which the program's process knows the executor.
+    """
+    global _fd, _sender
+    _fd, _sender = fd, sender
+
+
+class Sender(Protocol):
+    """Has the objects that it has sent."""
+
+    def sent_object(self, offset: int) -> Any:
+        """Return what is in a record."""
+        ...
+
+
+def register(sender: Sender) -> int:
+    """In a program's process: have what comes back find the objects of this one; return its number."""
+    number = next(_numbers)
+    _senders[number] = sender
+    return number
+
+
+def returned(sender: int, offset: int, path: tuple[str, ...]) -> Any:
+    """Return a function or class that was sent by value and comes back, or an attribute of it."""
+    owner = _senders.get(sender)
+    if sender == _sender:
+        found = _object(offset)
+    elif owner is not None:
+        found = owner.sent_object(offset)
+    else:
+        raise pickle.UnpicklingError(
+            "the result refers to a function or class of the main module, and its executor is gone"
+        )
+    for attribute in path:
+        found = getattr(found, attribute)
+    return found
 
 
 def home() -> dict[str, Any]:
@@ -137,6 +186,27 @@ def resolve(namespace: dict[str, Any], qualname: str) -> Any:
 def named(qualname: str) -> Any:
     """Return what the main module has by this name."""
     return resolve(home(), qualname)
+
+
+class Global:
+    """Becomes, where it is unpickled, what the main module has by a name, or another module, or an attribute of that.
+
+    Args:
+        module: name of a module; empty for the main module.
+        path: names of attributes, joined by dots.
+    """
+
+    def __init__(self, module: str, path: str) -> None:
+        self._found = module, path
+
+    def __reduce__(self) -> Any:
+        return _find_global, self._found
+
+
+def _find_global(module: str, path: str) -> Any:
+    if not module:
+        return named(path)
+    return attrgetter(path)(importlib.import_module(module))
 
 
 def referred(manifest: int, qualname: str) -> Any:
@@ -296,7 +366,7 @@ def _is_plain(cls: type) -> bool:
     )
     if any(getattr(cls, way, None) is not getattr(object, way, None) for way in ways):
         return False
-    return all(
+    return not hasattr(cls, "__del__") and all(
         base is object or (base.__flags__ & _HEAP_TYPE and "__slots__" not in vars(base))
         for base in cls.__mro__
     )
@@ -306,6 +376,7 @@ def _object(offset: int) -> Any:
     found = _objects.get(offset, _MISSING)
     if found is _MISSING:
         found = _objects[offset] = _load(offset)
+        _offsets[id(found)] = offset
     return found
 
 
@@ -346,15 +417,24 @@ def _contents(cell: Any) -> tuple[Any, ...]:
 
 
 class _LocalReferences:
-    """How a worker refers to the main module's functions in results."""
+    """How a worker refers to the main module's objects in results."""
 
     def reduce(self, obj: Any) -> Any:
         """Return what the pickle has for a function or class; None for what is pickled as ever."""
-        if not isinstance(obj, FunctionType) or obj.__globals__ is not home():
+        of_home = isinstance(obj, FunctionType) and obj.__globals__ is home()
+        if not of_home and getattr(obj, "__module__", None) not in NAMES:
             return None
-        if _baseline is not None and obj.__module__ == "__mp_main__" and _own_name(obj) is not None:
-            return NotImplemented
-        return reduce_function(obj, -1)
+        if id(obj) in _offsets:
+            return returned, (_sender, _offsets[id(obj)], ())
+        name = _own_name(obj)
+        if name is not None:
+            top, *path = name.split(".")
+            offset = _offsets.get(id(named(top)))
+            if offset is not None:
+                return returned, (_sender, offset, tuple(path))
+            if _baseline is not None and obj.__module__ == "__mp_main__":
+                return NotImplemented
+        return reduce_function(obj, -1) if of_home else None
 
 
 class _ComparedReferences:

@@ -388,7 +388,6 @@ def _is_nameless(lock: Any) -> bool:
 
 class _StartingPickler(_ByValuePickler):
     def __init__(self, file: Any, start: Start, references: References | None, *, files: bool) -> None:
-        super().__init__(file, references)
         self._files = files
         tables: list[Any] = [
             ForkingPickler(io.BytesIO()).dispatch_table,
@@ -398,7 +397,9 @@ class _StartingPickler(_ByValuePickler):
             tables.insert(0, dict.fromkeys((synchronize.Lock, synchronize.RLock), start.reduce_lock))
             semaphores = (synchronize.Semaphore, synchronize.BoundedSemaphore)
             tables.insert(0, dict.fromkeys(semaphores, _reduce_semaphore))
+        # Before: it is looked up once.
         self.dispatch_table: Any = ChainMap(*tables)
+        super().__init__(file, references)
 
     def reducer_override(self, obj: Any) -> Any:
         if not self._files and isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
@@ -444,7 +445,7 @@ def is_same(value: Any, references: References, record: Any) -> bool:
         return False
     finally:
         start.close()
-    return record.left == 0
+    return bool(record.left == 0)
 
 
 class _Different(Exception):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -47,6 +49,7 @@ class Config(NamedTuple):
         preload: names of modules that every child has from the start.
         share_preload: the supervisor imports those, for all children.
         main: how a process gets the main module.
+        sender: number by which the parent knows the executor.
         share_main: the supervisor sets it up, for all children.
         try_main: the supervisor imports it, if only to see whether that goes well.
         manifest: lists the globals of the main module that every child has from the start; -1: none.
@@ -63,11 +66,14 @@ class Config(NamedTuple):
 
     environ: Mapping[str, str]
     directory: str | None
+    started_in: str | None
     path: list[str]
     argv: list[str]
+    warnoptions: list[str]
     umask: int
     start_method: str | None
     main: MainSpec
+    sender: int
     share_main: bool
     try_main: bool
     manifest: int
@@ -86,7 +92,7 @@ class Config(NamedTuple):
 
     @classmethod
     def capture(
-        cls, settings: Settings, *, forked: bool, initializer: bytes | None, main: MainSpec
+        cls, settings: Settings, *, forked: bool, initializer: bytes | None, main: MainSpec, sender: int
     ) -> Config:
         """Return the state of this process as it is now."""
         log_levels = None
@@ -101,11 +107,14 @@ class Config(NamedTuple):
         return cls(
             dict(os.environ),
             directory,
+            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined]
             [entry or directory or "" for entry in sys.path],
             list(getattr(sys, "argv", [])),
+            list(sys.warnoptions),
             _read_umask(),
             multiprocessing.get_start_method(allow_none=True),
             main,
+            sender,
             forked,
             main.code is not None,
             -1,
@@ -124,17 +133,35 @@ class Config(NamedTuple):
             False,
         )
 
+    @contextlib.contextmanager
+    def at_start(self) -> Iterator[None]:
+        """Import the main module in the directory that the program was started in, and go on as :meth:`apply` has it.
+
+        Paths at its top level are relative to that, also where it goes into another one.
+        """
+        if self.started_in is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(self.started_in)
+        yield
+        # What the top level changes once more it has changed in the parent already.
+        self.apply()
+
     def apply(self) -> None:
         """Make this process look like the parent did."""
         if dict(os.environ) != self.environ:
             os.environ.clear()
             os.environ.update(self.environ)
+            if hasattr(time, "tzset"):
+                time.tzset()
         if self.directory is not None:
             # A directory that was removed meanwhile is no reason to run nothing.
             with contextlib.suppress(OSError):
                 os.chdir(self.directory)
         sys.path[:] = self.path
         sys.argv[:] = self.argv
+        if sys.warnoptions != self.warnoptions:
+            sys.warnoptions[:] = self.warnoptions
+            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
         os.umask(self.umask)
 
 
@@ -259,6 +286,20 @@ def native_threads() -> int:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return threading.active_count()
+
+
+def can_fork() -> bool:
+    """Return whether this process may fork, after imports that may have started threads."""
+    if native_threads() == 1:
+        return True
+    if threading.active_count() > 1:
+        return False
+    # Some libraries, such as NumPy's, have their threads ended by a fork and start them again when needed.
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return native_threads() == 1
 
 
 def _tracker_descriptors() -> set[int]:

@@ -46,7 +46,7 @@ class Session:
         self.exports = Exports(main)
         initializer = None
         if settings.initializer is not None:
-            call = settings.initializer, settings.initargs
+            call = self.exports.as_initializer(settings.initializer, settings.initargs)
             try:
                 initializer = _pickling.dump_inherited(call, self.exports.start, self.exports)
             except BaseException:
@@ -58,7 +58,7 @@ class Session:
                 self.release_descriptors()
                 raise ValueError(f"initargs may refer to {MAX_FDS - 3} file descriptors at most, got {count}")
         self._config = _process.Config.capture(
-            settings, forked=self.forked, initializer=initializer, main=main.spec
+            settings, forked=self.forked, initializer=initializer, main=main.spec, sender=self.exports.number
         )
 
     def open_board(self) -> Board | None:

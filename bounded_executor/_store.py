@@ -68,7 +68,7 @@ class Record(io.RawIOBase):
     def __init__(self, fd: int, offset: int) -> None:
         self._fd = fd
         self._at = offset + _LENGTH.size
-        (length,) = _LENGTH.unpack(os.pread(fd, _LENGTH.size, offset))
+        length: int = _LENGTH.unpack(os.pread(fd, _LENGTH.size, offset))[0]
         self._end = self._at + length
 
     def readable(self) -> bool:

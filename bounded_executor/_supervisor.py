@@ -15,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import multiprocessing
+import multiprocessing.util
 import os
 import pickle
 import signal
@@ -80,6 +82,11 @@ class _Supervisor:
             _kill(pid, signal.SIGKILL)
         if self._trial is not None:
             _kill(self._trial[0], signal.SIGKILL)
+        if self._config.try_main:
+            # Semaphores that the main module has made here would else be found to have leaked.
+            for process in multiprocessing.active_children():
+                process.kill()
+            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
 
     def _import_watched(self) -> bool:
         if self._report is None:
@@ -116,13 +123,17 @@ class _Supervisor:
         """Have the main module for all children; False when this process is not fit to fork after that."""
         config = self._config
         # Values of its globals may refer to descriptors.
-        _namespace.open_store(self._store)
+        _namespace.open_store(self._store, config.sender)
         _pickling.receive_descriptors(self._fds.numbers[1:])
         if config.try_main:
             handlers = _process.handlers()
+            previous = sys.modules.get("__main__")
+            # What the top level makes is to be of the kind that it has in the parent.
+            multiprocessing.set_start_method(config.start_method, force=True)
             gc.enable()
             try:
-                _main_module.set_up(config.main)
+                with config.at_start():
+                    _main_module.set_up(config.main)
             except BaseException as error:
                 sys.excepthook(type(error), error, error.__traceback__)
                 self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
@@ -132,9 +143,12 @@ class _Supervisor:
                 {number: now for number, now in _process.handlers().items() if now is not handlers[number]},
             )
             gc.disable()
-            if config.share_main and _process.native_threads() > 1:
+            if config.share_main and not _process.can_fork():
                 self._tell(Kind.MAIN, MainOutcome.LEFT_THREADS)
                 return False
+            if not config.forked:
+                _main_module.forget(previous)
+                multiprocessing.set_start_method("spawn", force=True)
             self._tell(Kind.MAIN, MainOutcome.IMPORTED)
         elif config.share_main:
             _main_module.set_up(config.main)
@@ -146,7 +160,7 @@ class _Supervisor:
         return True
 
     def _has_threads_of(self, names: tuple[str, ...]) -> bool:
-        if not names or _process.native_threads() == 1:
+        if not names or not self._config.forked or _process.can_fork():
             return False
         self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
         return True
@@ -245,7 +259,7 @@ def _trial(names: list[str], parent: int) -> int:
     os.dup2(null, 1)
     os.dup2(null, 2)
     _import(names)
-    return _TRIAL_THREADS if _process.native_threads() > 1 else 0
+    return 0 if _process.can_fork() else _TRIAL_THREADS
 
 
 def _import(names: Iterable[str]) -> None:
