@@ -53,7 +53,8 @@ MAIN = f"""
     with Executor(max_workers={WORKERS}, max_tasks_per_child=2) as executor:
         results = list(executor.map(look, range(64), chunksize=1))
         pids = {{pid for pid, *_ in results}}
-        right = [rest for _, *rest in results] == [[len(TABLE), TABLE[f"key{{n * 1000:07}}"]] for n in range(64)]
+        wanted = [[len(TABLE), TABLE[f"key{{number * 1000:07}}"]] for number in range(64)]
+        right = [rest for _, *rest in results] == wanted
         print(json.dumps({{"pids": len(pids), "right": right, "table": size}}), flush=True)
         sys.stdin.readline()
 """
