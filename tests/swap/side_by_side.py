@@ -1,7 +1,7 @@
 """Runs the programs of ``programs/`` in processes of their own, with either executor.
 
-A program is a file, or a folder that is one program with modules. Lines at the top of a file, or at the top of that file
-of a folder which has ``# run:``, say what a run needs:
+A program is a file, or a folder that is one program with modules. Lines at the top of a file, or of that file
+of a folder which begins with ``# run:``, say what a run needs:
 
 ``# run: ARGUMENTS``
     What follows ``python``; the file's own name by default. ``-c`` is given the text of the file. An archive
@@ -31,7 +31,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipapp
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -113,7 +112,9 @@ class Program:
 
 
 def _entry(folder: Path) -> Path:
-    found = [file for file in sorted(folder.rglob("*.py")) if file.read_text(encoding="utf-8").startswith("# run:")]
+    found = [
+        file for file in sorted(folder.rglob("*.py")) if file.read_text(encoding="utf-8").startswith("# run:")
+    ]
     assert len(found) == 1, f"{folder} needs one file that begins with '# run:'"
     return found[0]
 
@@ -130,7 +131,7 @@ def programs() -> list[Program]:
 def run(
     folder: Path, side: str, arguments: list[str], text: str = "", seconds: float = SECONDS, **extra: str
 ) -> Run:
-    """Run Python in ``folder``, with ``text`` as its standard input; fail where that takes longer than ``seconds``."""
+    """Run Python in ``folder``, with ``text`` as its standard input; fail after ``seconds``."""
     with start(folder, side, arguments, **extra) as process:
         try:
             out, err = process.communicate(text, timeout=seconds)
@@ -183,13 +184,3 @@ def assert_alike(program: Program, runs: list[Run]) -> None:
         assert one.out == expected, f"{one.side} differs\n{report}\n--- expected\n{expected}"
         if one.side.startswith("ours") and "standard error" not in program.head:
             assert not one.err, f"{one.side} wrote to standard error\n{report}"
-
-
-def wait_for(condition: object, seconds: float) -> bool:
-    """Return whether ``condition()`` becomes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

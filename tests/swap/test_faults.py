@@ -1,4 +1,4 @@
-"""Main scripts that cannot be imported, or only with harm: each program goes on, with one warning that says why."""
+"""Main scripts that cannot be imported, or only with harm: programs go on, with one warning that says why."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
 import side_by_side
 
 # A program that hangs takes this long to fail.
 SECONDS = 60.0
 
-HEAD = '''
+HEAD = """
 import json
 import logging
 import sys
@@ -24,9 +25,9 @@ from pool import Executor
 with open("runs.txt", "a") as file:
     file.write(__name__ + "\\n")
 
-'''
+"""
 
-BODY = '''
+BODY = """
 
 calls = 0
 name = "unset"
@@ -68,7 +69,7 @@ def main():
 
 if __name__ == "__main__":
     main()
-'''
+"""
 
 
 class Outcome(NamedTuple):
@@ -88,7 +89,9 @@ def run(folder: Path, source: str, text: str = "", seconds: float = SECONDS) -> 
     ended = side_by_side.run(folder, "ours", ["script.py"], text, seconds)
     assert ended.status == 0, str(ended)
     runs = folder / "runs.txt"
-    return Outcome(json.loads(ended.out.splitlines()[-1]), runs.read_text().split() if runs.exists() else [], ended.err)
+    return Outcome(
+        json.loads(ended.out.splitlines()[-1]), runs.read_text().split() if runs.exists() else [], ended.err
+    )
 
 
 def assert_right(outcome: Outcome) -> None:
@@ -103,7 +106,10 @@ IN_A_WORKER = 'if __name__ != "__main__":\n'
 FAULTS = {
     "raises": ("    raise LookupError('no ' + 'such thing')", r"LookupError.*no such thing"),
     "raises an interrupt": ("    raise KeyboardInterrupt", r"KeyboardInterrupt"),
-    "fails to import": ("    import a_module_that_is_not_there", r"No module named 'a_module_that_is_not_there'"),
+    "fails to import": (
+        "    import a_module_that_is_not_there",
+        r"No module named 'a_module_that_is_not_there'",
+    ),
     "exits": ("    sys.exit('no ' + 'room')", r"SystemExit|no room"),
     "exits at once": ("    import os; os._exit(3)", r"status 3|code 3"),
     "aborts": ("    import os; os.abort()", r"SIGABRT"),
@@ -160,7 +166,9 @@ def test_a_top_level_that_starts_threads(tmp_path: Path) -> None:
 import threading
 threading.Thread(target=threading.Event().wait, name="mine", daemon=True).start()
 """
-    body = BODY.replace("    return name", "    return [name, [t.name for t in threading.enumerate()].count('mine')]")
+    body = BODY.replace(
+        "    return name", "    return [name, [t.name for t in threading.enumerate()].count('mine')]"
+    )
     outcome = run(tmp_path, HEAD + top + body)
     assert outcome.found["results"] == [1, 3, 6], outcome
     assert outcome.found["is_total"], outcome
@@ -206,10 +214,13 @@ def test_a_script_that_was_changed(tmp_path: Path, becomes: str) -> None:
     assert "script.py" in outcome.warnings[0], outcome
 
 
-@pytest.mark.parametrize("change", ["os.unlink(__file__)", "open(__file__, 'w').write('raise SystemExit(9)')"])
+@pytest.mark.parametrize(
+    "change", ["os.unlink(__file__)", "open(__file__, 'w').write('raise SystemExit(9)')"]
+)
 def test_a_script_that_is_changed_while_its_executor_runs(tmp_path: Path, change: str) -> None:
     body = BODY.replace("max_workers=1", "max_workers=1, max_tasks_per_child=1").replace(
-        "        results = [", f"        executor.submit(look).result()\n        import os; {change}\n        results = ["
+        "        results = [",
+        f"        executor.submit(look).result()\n        import os; {change}\n        results = [",
     )
     outcome = run(tmp_path, HEAD + body)
     # Replaced processes have the same code as the first, and each begins anew.
@@ -270,7 +281,7 @@ def test_an_unguarded_block_is_never_run_in_a_worker(tmp_path: Path) -> None:
 
 
 def test_an_executor_that_only_an_import_uses(tmp_path: Path) -> None:
-    """Its top makes an executor and runs tasks with it only where it is imported, which no check of the source sees."""
+    """The top runs tasks only where it is imported, which no look at the frames of the program shows."""
     top = """
 def double(number):
     return number * 2
@@ -287,18 +298,18 @@ if __name__ == "__mp_main__":
 
 FORK = "multiprocessing.get_context('fork')"
 GLOBALS = {
-    "a lock of threads": ("threading.Lock()", "with shared: return 'done'"),
-    "an open socket": ("socket.socket()", "return str(shared.fileno() >= 0)"),
-    "a generator": ("(n for n in range(3))", "return next(shared)"),
-    "a queue made for fork": (f"{FORK}.Queue()", "shared.put(1); return 'put'"),
-    "an event made for fork": (f"{FORK}.Event()", "shared.set(); return 'set'"),
-    "an executor": ("Executor(max_workers=1)", "return shared.submit(abs, -1).result()"),
+    "a lock of threads": ("threading.Lock()", "with mailbox: return 'done'"),
+    "an open socket": ("socket.socket()", "return str(mailbox.fileno() >= 0)"),
+    "a generator": ("(n for n in range(3))", "return next(mailbox)"),
+    "a queue made for fork": (f"{FORK}.Queue()", "mailbox.put(1); return 'put'"),
+    "an event made for fork": (f"{FORK}.Event()", "mailbox.set(); return 'set'"),
+    "an executor": ("Executor(max_workers=1)", "return mailbox.submit(abs, -1).result()"),
 }
 
 
 @pytest.mark.parametrize("kind", GLOBALS)
 def test_a_global_of_the_guarded_block_that_no_other_process_can_have(tmp_path: Path, kind: str) -> None:
-    """The task fails, and the error has the global's name; or, where sharing works, it is shared."""
+    """The task fails, and the error has the global's name; or, where sharing works, it is mailbox."""
     make, use = GLOBALS[kind]
     source = HEAD + textwrap.dedent(
         f"""
@@ -317,7 +328,7 @@ def test_a_global_of_the_guarded_block_that_no_other_process_can_have(tmp_path: 
             return calls
 
         if __name__ == "__main__":
-            shared = {make}
+            mailbox = {make}
             error = result = None
             with Executor(max_workers=1) as executor:
                 try:
@@ -327,9 +338,9 @@ def test_a_global_of_the_guarded_block_that_no_other_process_can_have(tmp_path: 
                 counts = [executor.submit(count).result() for _ in range(2)]
             arrived = None
             if "queue" in {kind!r} and result is not None:
-                arrived = shared.get(timeout=5)
+                arrived = mailbox.get(timeout=5)
             elif "event" in {kind!r} and result is not None:
-                arrived = shared.is_set() and 1
+                arrived = mailbox.is_set() and 1
             print(json.dumps({{"result": result, "error": error, "arrived": arrived, "counts": counts}}))
         """
     )
@@ -338,20 +349,22 @@ def test_a_global_of_the_guarded_block_that_no_other_process_can_have(tmp_path: 
     if found["error"] is None:
         assert found["arrived"] == 1, f"a silent private copy: {found}"
     else:
-        assert "shared" in found["error"], found
+        assert "mailbox" in found["error"], found
 
 
 @pytest.mark.parametrize("where", ["top", "guarded block"])
 @pytest.mark.parametrize("kind", ["Value", "Queue", "Event", "Lock"])
-def test_what_multiprocessing_made_for_fork_is_shared_or_refused(tmp_path: Path, kind: str, where: str) -> None:
+def test_what_multiprocessing_made_for_fork_is_shared_or_refused(
+    tmp_path: Path, kind: str, where: str
+) -> None:
     make = {"Value": "Value('i', 0)", "Queue": "Queue()", "Event": "Event()", "Lock": "Lock()"}[kind]
     use = {
-        "Value": ("shared.value += 1", "shared.value == 1"),
-        "Queue": ("shared.put(1)", "shared.get(timeout=3) == 1"),
-        "Event": ("shared.set()", "shared.is_set()"),
-        "Lock": ("shared.acquire()", "not shared.acquire(timeout=0.1)"),
+        "Value": ("mailbox.value += 1", "mailbox.value == 1"),
+        "Queue": ("mailbox.put(1)", "mailbox.get(timeout=3) == 1"),
+        "Event": ("mailbox.set()", "mailbox.is_set()"),
+        "Lock": ("mailbox.acquire()", "not mailbox.acquire(timeout=0.1)"),
     }[kind]
-    made = f"shared = multiprocessing.get_context('fork').{make}"
+    made = f"mailbox = multiprocessing.get_context('fork').{make}"
     source = HEAD + "import multiprocessing\nimport queue\n" + (made if where == "top" else "")
     source += textwrap.dedent(
         f"""
@@ -368,14 +381,14 @@ def test_what_multiprocessing_made_for_fork_is_shared_or_refused(tmp_path: Path,
             logging.getLogger("bounded_executor").addHandler(Keep())
             {made if where != "top" else "pass"}
             error = None
-            is_shared = False
+            is_mailbox = False
             with Executor(max_workers=1) as executor:
                 try:
                     executor.submit(work).result()
                 except Exception as raised:
                     error = f"{{type(raised).__name__}}: {{raised}}"
             try:
-                is_shared = bool({use[1]})
+                is_mailbox = bool({use[1]})
             except queue.Empty:
                 pass
             print(json.dumps({{"error": error, "is_shared": is_shared, "messages": Keep.messages}}))
@@ -384,7 +397,7 @@ def test_what_multiprocessing_made_for_fork_is_shared_or_refused(tmp_path: Path,
     outcome = run(tmp_path, source)
     found = outcome.found
     if found["error"] is not None:
-        assert "shared" in found["error"], outcome
+        assert "mailbox" in found["error"], outcome
     elif kind == "Lock" and not found["is_shared"]:
         # The workers share one among themselves, and a warning says that the parent is without.
         assert outcome.warnings, f"a silent private copy: {outcome}"

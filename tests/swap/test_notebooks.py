@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 import side_by_side
 
 pytest.importorskip("nbclient")
@@ -40,7 +41,7 @@ def test_a_notebook_prints_what_its_cells_say(path: Path, tmp_path: Path) -> Non
     assert ended.status == 0, str(ended)
     found = json.loads(ended.out.splitlines()[-1])
     assert len(found) == len(expected)
-    for cell, outputs, wanted in zip(cells, found, expected):
+    for cell, outputs, wanted in zip(cells, found, expected, strict=True):
         printed = "".join(text for name, text in outputs if name == "stdout")
         other = [text for name, text in outputs if name != "stdout"]
         assert not other, f"in\n{cell}\nthere was\n" + "\n".join(other)

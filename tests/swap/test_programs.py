@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+
 import side_by_side
 from side_by_side import Program
 

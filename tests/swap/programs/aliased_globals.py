@@ -15,7 +15,12 @@ class Application:
 def add_route(path):
     ROUTES[path] = len(ROUTES)
     NODES.append(path)
-    return sorted(Application.table), routes is ROUTES, Application.table is ROUTES, Application.nodes is NODES
+    return (
+        sorted(Application.table),
+        routes is ROUTES,
+        Application.table is ROUTES,
+        Application.nodes is NODES,
+    )
 
 
 def find(path):

@@ -29,7 +29,9 @@ def run_loop(numbers):
 async def main():
     loop = asyncio.get_running_loop()
     with Executor(max_workers=1) as executor:
-        print(await asyncio.gather(*(loop.run_in_executor(executor, crunch, number) for number in (10, 20, 30))))
+        print(
+            await asyncio.gather(*(loop.run_in_executor(executor, crunch, number) for number in (10, 20, 30)))
+        )
         print(await loop.run_in_executor(executor, run_loop, [1, 2, 3]))
 
 

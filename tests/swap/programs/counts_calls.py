@@ -21,7 +21,7 @@ def count_in_attribute():
 count_in_attribute.calls = 0
 
 
-def remember(number, seen=[]):  # noqa: B006
+def remember(number, seen=[]):
     seen.append(number)
     return list(seen)
 

@@ -13,7 +13,9 @@ connection.executemany("insert into city values (?, ?)", [("Rome", 3), ("Oslo", 
 
 
 def find(name):
-    row = connection.execute("select name, double(people) as twice from city where name = ?", (name,)).fetchone()
+    row = connection.execute(
+        "select name, double(people) as twice from city where name = ?", (name,)
+    ).fetchone()
     return row and (row["name"], row["twice"])
 
 

@@ -57,5 +57,7 @@ if __name__ == "__main__":
         print(executor.submit(Scale.Inner().run).result())
         print(executor.submit(compose, square, double, 3).result())
         print(executor.submit(operator.methodcaller("with_unit", 1), double).result())
-        print(executor.submit(pick, "power").result() is power, executor.submit(pick, "scale").result() is Scale)
+        print(
+            executor.submit(pick, "power").result() is power, executor.submit(pick, "scale").result() is Scale
+        )
         print(executor.submit(Scale, 4).result().factor)

@@ -34,7 +34,7 @@ factor = 3
 print(executor.submit(scale, 1).result())
 
 
-def scale(number):  # noqa: F811
+def scale(number):
     return "new", number * factor, len(history)
 
 

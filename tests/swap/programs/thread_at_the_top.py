@@ -28,7 +28,9 @@ class Answer:
 def ask(number):
     reply = queue.Queue()
     requests.put((number, reply))
-    return Answer(reply.get(timeout=20)), [thread.name for thread in threading.enumerate() if thread.name == "server"]
+    return Answer(reply.get(timeout=20)), [
+        thread.name for thread in threading.enumerate() if thread.name == "server"
+    ]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,14 @@ def main() -> None:
         for output in cell.outputs:
             if output.output_type == "error":
                 output["text"] = "\n".join(output.traceback)
-    print(json.dumps([[[one.get("name", one.output_type), one.get("text", "")] for one in cell.outputs] for cell in notebook.cells]))
+    print(
+        json.dumps(
+            [
+                [[one.get("name", one.output_type), one.get("text", "")] for one in cell.outputs]
+                for cell in notebook.cells
+            ]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The executor class under test, which the environment chooses: a program is the same text for both sides.
 
-``SWAP_EXECUTOR`` is ``stdlib:METHOD`` with a start method of multiprocessing, ``ours``, or ``ours:spawned`` for the
-way of platforms without a safe fork.
+``SWAP_EXECUTOR`` is ``stdlib:METHOD`` with a start method of multiprocessing, ``ours``, or ``ours:spawned``
+for the way of platforms without a safe fork.
 """
 
 import os

@@ -9,7 +9,7 @@ from pool import Executor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "plugins"))
 
-import colours  # noqa: E402
+import colours
 
 
 def long_name(letter):

@@ -3,7 +3,6 @@
 """The executor is made in functions and methods of another module; the tasks are the script's."""
 
 from batch import Runner, run_all
-from pool import Executor  # noqa: F401
 
 total = 0
 ready = False
