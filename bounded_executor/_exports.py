@@ -11,6 +11,7 @@ make of it afterwards is theirs. Where it is not, a global is sent again when it
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -93,8 +94,8 @@ class Exports:
         self._references: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         # Names that pickles refer to, which must be there in some other way if the import fails.
         self._used: set[str] = set()
-        # What is referred to before the first task is given to a worker, as by the initializer. Its globals are sent
-        # then, and not before: until then the program may set them.
+        # What the initializer refers to. Its globals are sent with those of the first task, and not before: until
+        # then the program may set them.
         self._early: list[Any] = []
         self._early_names: set[str] = set()
         self._is_early = True
@@ -118,6 +119,10 @@ class Exports:
     def goes_by_name(self, fn: Any) -> bool:
         """Return whether workers have this function by its name, and for good."""
         return self._imports and self._name_in_import(fn) is not None
+
+    def end_of_initializer(self) -> None:
+        """Note that the initializer is pickled, and that what follows belongs to tasks."""
+        self._is_early = False
 
     def as_initializer(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """Return an initializer and its arguments as they are to be pickled.
@@ -168,10 +173,13 @@ class Exports:
 
         Threads may come here at the same time, each with its own first task.
         """
-        # Before the list is read: what is not in it by then sees to itself.
-        self._is_early = False
         self._send_shared()
-        return self._manifest_of([*self._early, fn], (*self._sent, *sorted(self._early_names)))
+        found = self._find_all(self._early, self._early_names)
+        for roots in ([fn], []):
+            # A task that uses what cannot be shared fails with that, and no other.
+            with contextlib.suppress(_pickling.NotShared):
+                self._find_all(roots, () if roots else tuple(self._sent), found)
+        return self._write(found)
 
     def begin(self) -> None:
         """Note that the first process is about to be started."""
@@ -184,8 +192,8 @@ class Exports:
         self._imports = False
         self.spec = self.spec.without_code()
         self._references = WeakKeyDictionary()
-        found = [self._namespace[name] for name in sorted(self._used) if name in self._namespace]
-        return self._manifest_of(found, (*self._sent, *sorted(self._used)))
+        used = [self._namespace[name] for name in sorted(self._used) if name in self._namespace]
+        return self._write(self._find_all(used, (*self._sent, *sorted(self._used))))
 
     def sent_object(self, offset: int) -> Any:
         """Return what went by value, and is at this place in the store."""
@@ -279,18 +287,20 @@ class Exports:
         """Return the manifest of the globals that an object uses; -1 if it uses none."""
         if self._is_early:
             self._early.append(obj)
-            # See `first`.
-            if self._is_early:
-                return -1
+            return -1
         known = self._references.get(obj) if self._imports else None
         if known is None:
-            known = self._manifest_of([obj], ())
+            known = self._write(self._find_all([obj], ()))
             if self._imports:
                 self._references[obj] = known
         return known
 
-    def _manifest_of(self, roots: Iterable[Any], names: Iterable[str]) -> int:
-        found: dict[str, Entry] = {}
+    def _find_all(
+        self, roots: Iterable[Any], names: Iterable[str], found: dict[str, Entry] | None = None
+    ) -> dict[str, Entry]:
+        """Put the globals into the store that objects use, and these; return them, with those in ``found``."""
+        if found is None:
+            found = {}
         todo = list(roots)
         for name in names:
             self._include(name, found, todo)
@@ -301,6 +311,10 @@ class Exports:
                 seen[id(obj)] = obj
                 for name in self._uses(obj, todo):
                     self._include(name, found, todo)
+        return found
+
+    def _write(self, found: dict[str, Entry]) -> int:
+        """Put a manifest into the store and return where it is; -1: there is nothing to list."""
         if not found:
             return -1
         order = {name: place for place, name in enumerate(self._namespace)}
@@ -395,7 +409,7 @@ class Exports:
         try:
             data = self._dump(name, value, uses, within, is_object)
         except _pickling.NotShared as error:
-            raise RuntimeError(
+            raise _pickling.NotShared(
                 f"the global {name} of the main module cannot reach the workers: {error}"
             ) from None
         except Exception as error:

@@ -35,6 +35,9 @@ __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lea
 cpu_count = loky.cpu_count
 
 _log = Log()
+
+# A keeper answers at once, unless it is gone.
+STATUS_SECONDS = 5.0
 _told_of_fork = False
 
 _lock = threading.Lock()
@@ -105,9 +108,22 @@ class Keeper:
             self._spare = self._start_supervisor()
 
     def _start_supervisor(self) -> socket.socket:
+        return self._ask(_keeper.START)
+
+    def status_of(self, pid: int) -> int | None:
+        """Return how a supervisor has ended, negative for a signal; None where that is not known."""
+        with self._ask(_keeper.STATUS + str(pid).encode()) as sock:
+            sock.settimeout(STATUS_SECONDS)
+            try:
+                return int(sock.recv(64))
+            except (OSError, ValueError):
+                return None
+
+    def _ask(self, message: bytes) -> socket.socket:
+        """Send a message, and one end of a socket pair; return the other."""
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
-            self._control.send_bytes(_keeper.START)
+            self._control.send_bytes(message)
             reduction.send_handle(self._control, theirs.fileno(), None)
         return ours
 

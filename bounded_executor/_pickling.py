@@ -323,8 +323,8 @@ class Start:
     ``_lock`` guards ``fds``, whose indexes are in the pickles. Any thread may pickle for the same processes.
 
     Attributes:
+        twins: for locks made for ``fork``, by identity, the lock and what workers have instead.
         fds: the descriptors that must come along: duplicates, the owner's to close.
-        kept: what must be kept alive as long as processes may be started.
         begun: there are processes already, and no descriptor can reach them any more.
     """
 
@@ -332,8 +332,8 @@ class Start:
 
     def __init__(self) -> None:
         self.fds: list[int] = []
-        self.kept: list[Any] = []
         self.begun = False
+        self.twins: dict[int, tuple[Any, Any]] = {}
         self._lock = threading.Lock()
 
     def duplicate_for_child(self, fd: int) -> int:
@@ -350,21 +350,25 @@ class Start:
         """Reduce a lock by its name; one made for ``fork`` has none, and is stood in for."""
         if not _is_nameless(lock):
             return lock.__reduce_ex__(2)
-        twin = getattr(get_context("spawn"), type(lock).__name__)()
-        self.kept.append(twin)
-        _log.warning(
-            "a multiprocessing.%s made for the fork start method cannot reach the workers: they "
-            "share one among themselves that this process does not take part in. Make it with "
-            'multiprocessing.get_context("spawn") to share it with them.',
-            type(lock).__name__,
-        )
-        return twin.__reduce_ex__(2)
+        if id(lock) not in self.twins:
+            self.twins[id(lock)] = lock, getattr(get_context("spawn"), type(lock).__name__)()
+        return self.twins[id(lock)][1].__reduce_ex__(2)
+
+    def tell(self, known: int) -> None:
+        """Say of the locks that are stood in for, except for the first ``known`` ones, what that means."""
+        for lock, _ in list(self.twins.values())[known:]:
+            _log.warning(
+                "a multiprocessing.%s made for the fork start method cannot reach the workers: they "
+                "share one among themselves that this process does not take part in. Make it with "
+                'multiprocessing.get_context("spawn") to share it with them.',
+                type(lock).__name__,
+            )
 
     def close(self) -> None:
         """Close the descriptors, and keep nothing alive any more; takes no lock."""
         while self.fds:
             os.close(self.fds.pop())
-        self.kept.clear()
+        self.twins.clear()
 
 
 def _reduce_semaphore(semaphore: Any) -> Any:
@@ -411,11 +415,18 @@ def _dump_starting(
     obj: Any, file: Any, start: Start, references: References | None, *, files: bool = False
 ) -> None:
     set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
+    twins = len(start.twins)
     set_spawning_popen(start)
     try:
         _StartingPickler(file, start, references, files=files).dump(obj)
+    except NotShared:
+        # What else it consists of is no news.
+        for key in list(start.twins)[twins:]:
+            del start.twins[key]
+        raise
     finally:
         set_spawning_popen(None)
+    start.tell(twins)
 
 
 def dump_inherited(obj: Any, start: Start, references: References | None = None) -> bytes:

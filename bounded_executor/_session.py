@@ -57,6 +57,7 @@ class Session:
             if count > MAX_FDS - 3:
                 self.release_descriptors()
                 raise ValueError(f"initargs may refer to {MAX_FDS - 3} file descriptors at most, got {count}")
+        self.exports.end_of_initializer()
         self._config = _process.Config.capture(
             settings, forked=self.forked, initializer=initializer, main=main.spec, sender=self.exports.number
         )
@@ -132,6 +133,10 @@ class Session:
         config = self._config._replace(watched=report is not None)
         channel.send(Kind.CONFIG, body=pickle.dumps(config), fds=fds)
         return channel
+
+    def status_of(self, pid: int) -> int | None:
+        """Return how a supervisor has ended, negative for a signal; None where that is not known."""
+        return None if self.keeper is None else self.keeper.status_of(pid)
 
     def drop_keeper(self) -> None:
         """Have the next supervisor come from a new keeper: this one's ended before it was of use."""

@@ -9,6 +9,7 @@ import pickle
 from time import monotonic
 
 from . import _process
+from ._endings import describe
 from ._loop import Loop
 from ._report import Report
 from ._roster import Child
@@ -44,6 +45,7 @@ class Supervision:
         self._report: Report | None = None
         # Why the main module could not be imported, and until when it may take; see `lose`.
         self._main_failed: str | None = None
+        self._importer = 0
         self.main_due: float | None = None
         """When the import of the main module is given up, on the clock of ``time.monotonic``; None: nothing is imported."""
 
@@ -93,8 +95,11 @@ class Supervision:
         )
         self._resigned = self._resigned_for_imports = resigns
 
-    def heard_of_main(self, outcome: int, why: str) -> None:
+    def heard_of_main(self, outcome: int, pid: int, why: str) -> None:
         """Note what the supervisor says of its import of the main module."""
+        if outcome == MainOutcome.BEGUN:
+            self._importer = pid
+            return
         if outcome == MainOutcome.FAILED:
             self._main_failed = why
             return
@@ -117,7 +122,10 @@ class Supervision:
             return None
         if self._main_failed is not None:
             return self._main_failed
-        return "it takes too long" if stuck else "it ends the process"
+        if stuck:
+            return "it takes too long"
+        status = self._session.status_of(self._importer) if self._importer else None
+        return "its process ended" if status is None else f"its process {describe(status)}"
 
     def lose(self) -> tuple[bool, str]:
         """Forget a supervisor that has ended.
@@ -137,6 +145,7 @@ class Supervision:
         resigned = self._resigned or self.main_due is not None
         self._resigned = self._resigned_for_imports = False
         self._main_failed = self.main_due = None
+        self._importer = 0
         return resigned, self._take_words()
 
     def _take_words(self) -> str:

@@ -126,6 +126,7 @@ class _Supervisor:
         _namespace.open_store(self._store, config.sender)
         _pickling.receive_descriptors(self._fds.numbers[1:])
         if config.try_main:
+            self._tell(Kind.MAIN, MainOutcome.BEGUN, os.getpid())
             handlers = _process.handlers()
             previous = sys.modules.get("__main__")
             # What the top level makes is to be of the kind that it has in the parent.

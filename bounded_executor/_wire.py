@@ -68,7 +68,7 @@ class Kind:
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status, negative for a signal, and peak bytes, in digits
     NOT_STARTED = 32  # ident: child; body: why
-    MAIN = 33  # ident: MainOutcome; body: why it has failed; a child that imports for itself says it as well
+    MAIN = 33  # ident: MainOutcome, index: pid; body: why it has failed; a child that imports for itself says it as well
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
 
 
@@ -76,6 +76,8 @@ class MainOutcome:
     """What came of the import of the main module."""
 
     IMPORTED = 0
+    # It begins.
+    BEGUN = 3
     FAILED = 1
     # The process cannot fork after it.
     LEFT_THREADS = 2

@@ -338,7 +338,7 @@ class Workers(Backend):
                     _pickling.load_error(frame.body),
                 )
             elif frame.kind == Kind.MAIN:
-                self._supervision.heard_of_main(frame.ident, bytes(frame.body).decode())
+                self._supervision.heard_of_main(frame.ident, frame.index, bytes(frame.body).decode())
             elif frame.kind == Kind.UNSHARED:
                 self._supervision.unshared(bytes(frame.body).decode(), resigns=frame.ident == 1)
         if channel.eof:
@@ -371,9 +371,10 @@ class Workers(Backend):
         if not self._session.exports.imports:
             return
         _log.warning(
-            "the main module could not be imported by a worker process: %s. Its functions travel by value from now "
-            "on, and what its top level does to a process is missing in the workers. import_main=False goes by "
-            "value from the start.%s",
+            "the main module %s could not be imported for the worker processes: %s. Its functions travel by value "
+            "from now on, and what its top level does to a process is missing in the workers. import_main=False "
+            "goes by value from the start.%s",
+            self._session.exports.spec.name or self._session.exports.spec.file,
             why,
             f" What the import wrote to standard error, in the end:\n{words}" if words else "",
         )
