@@ -243,6 +243,16 @@ def age() -> float:
         return time.process_time()
 
 
+def progress(pid: int) -> float | None:
+    """Return the ticks of processor time that a process has used; None where it waits for a processor, or is unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == b"R" else float(fields[11]) + float(fields[12])
+
+
 def _do_nothing(number: int, frame: object) -> None:
     """Stand in for a signal's default, which is to end the process."""
 

@@ -46,6 +46,8 @@ class Supervision:
         # Why the main module could not be imported, and until when it may take; see `lose`.
         self._main_failed: str | None = None
         self._importer = 0
+        self._main_used: float | None = None
+        self._main_last = 0.0
         self.main_due: float | None = None
         """When the import of the main module is given up, on the clock of ``time.monotonic``; None: nothing is imported."""
 
@@ -63,6 +65,8 @@ class Supervision:
             if tries_main:
                 seconds = IMPORT_SECONDS + IMPORT_FACTOR * _process.age()
                 self.main_due = monotonic() + min(seconds, LONGEST_IMPORT_SECONDS)
+                self._main_last = monotonic() + LONGEST_IMPORT_SECONDS
+                self._main_used = 0.0
             self._report = Report() if watched or tries_main else None
             self._channel = self._session.start_supervisor(self._report)
             self._loop.add(self._channel, None)
@@ -111,6 +115,21 @@ class Supervision:
             )
             self._resigned = True
             self._session.import_main_apart()
+
+    def gives_up_main(self) -> bool:
+        """Return whether the import of the main module is to be given up now, as it is due and does not go on.
+
+        A process that waits for a processor, or has used one since the last look, is not blocked.
+        """
+        now = monotonic()
+        if self.main_due is None or now < self.main_due:
+            return False
+        used = _process.progress(self._importer)
+        if now < self._main_last and (used is None or used != self._main_used):
+            self._main_used = used
+            self.main_due = now + IMPORT_SECONDS
+            return False
+        return True
 
     def main_failure(self, stuck: bool) -> str | None:
         """Return why the main module cannot be imported, if that is why the supervisor has ended.

@@ -272,8 +272,7 @@ class Workers(Backend):
         if self._lateness.look(self._hear_child, self._hold_up.stop) and self._dispatcher.drained:
             # Nobody is to wait for the supervisor's import at the end.
             self._lose_supervisor(stuck=True)
-        main_due = self._supervision.main_due
-        if main_due is not None and main_due <= monotonic():
+        if self._supervision.gives_up_main():
             self._lose_supervisor(stuck=True)
         self._stall.look()
         self._hold_up.look()
