@@ -12,6 +12,7 @@ make of it afterwards is theirs. Where it is not, a global is sent again when it
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import io
@@ -394,7 +395,9 @@ class Exports:
 
     # What is put into the store
 
-    def _send(self, name: str, value: Any, within: frozenset[str]) -> _Sent:
+    def _send(
+        self, name: str, value: Any, within: frozenset[str], start: _pickling.Start | None = None
+    ) -> _Sent:
         """Put a global into the store, unless it is there already."""
         known = self._sent.get(name)
         is_object = isinstance(value, _KINDS) and self.is_of_main(value)
@@ -407,7 +410,9 @@ class Exports:
         text = ""
         data = b""
         try:
-            data = self._dump(name, value, uses, within, is_object)
+            inside = within | {name} if is_object else within
+            references = _EntryReferences(self, uses, inside)
+            data = _pickling.dump_global(value, start or self.start, references)
         except _pickling.NotShared as error:
             raise _pickling.NotShared(
                 f"the global {name} of the main module cannot reach the workers: {error}"
@@ -432,19 +437,16 @@ class Exports:
     def _is_bound_by_import(self, name: str) -> bool:
         return self._imports and self.spec.script is not None and name in self.spec.script.bound
 
-    def _dump(self, name: str, value: Any, uses: list[Any], within: frozenset[str], is_object: bool) -> Any:
-        inside = within | {name} if is_object else within
-        references = _EntryReferences(self, uses, inside)
-        return _pickling.dump_global(value, self.start, references)
-
     def _send_shared(self) -> None:
-        """Put what only a starting process can be given into the store, before there is one."""
+        """Put what only a starting process can be given into the store, before there is one, for tasks to come."""
+        strict = copy.copy(self.start)
+        strict.stands_in = False
         for name, value in list(self._namespace.items()):
             if _is_shared(value) and name not in self._sent:
                 try:
-                    self._send(name, value, frozenset())
+                    self._send(name, value, frozenset(), strict)
                 except Exception:
-                    # A task that uses it fails with the same.
+                    # A task that uses it is told, or its lock gets a twin.
                     continue
 
     def _open(self) -> Store:

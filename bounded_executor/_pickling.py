@@ -326,6 +326,7 @@ class Start:
         twins: for locks made for ``fork``, by identity, the lock and what workers have instead.
         fds: the descriptors that must come along: duplicates, the owner's to close.
         begun: there are processes already, and no descriptor can reach them any more.
+        stands_in: a lock made for ``fork`` gets a twin.
     """
 
     DupFd = _InheritedFd
@@ -333,6 +334,7 @@ class Start:
     def __init__(self) -> None:
         self.fds: list[int] = []
         self.begun = False
+        self.stands_in = True
         self.twins: dict[int, tuple[Any, Any]] = {}
         self._lock = threading.Lock()
 
@@ -350,6 +352,8 @@ class Start:
         """Reduce a lock by its name; one made for ``fork`` has none, and is stood in for."""
         if not _is_nameless(lock):
             return lock.__reduce_ex__(2)
+        if not self.stands_in:
+            raise NotShared("it holds a lock made for the fork start method")
         if id(lock) not in self.twins:
             self.twins[id(lock)] = lock, getattr(get_context("spawn"), type(lock).__name__)()
         return self.twins[id(lock)][1].__reduce_ex__(2)
