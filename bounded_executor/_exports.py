@@ -408,7 +408,7 @@ class Exports:
                 return known
         uses: list[Any] = []
         text = ""
-        data = b""
+        data: Any = b""
         try:
             inside = within | {name} if is_object else within
             references = _EntryReferences(self, uses, inside)
