@@ -2,8 +2,9 @@
 
 A coroutine that waits for a slot stops the event loop, and with it perhaps the very code that
 would let a slot become free. So such a caller is admitted above the bound, and so is a plain function that it
-calls, at any depth. A notebook's kernel runs a cell, too, from a coroutine. That is the user's own code and has the
-loop for itself, so it blocks: the top level of a module, between the two, is where the coroutine is out of reach.
+calls, at any depth. A notebook's kernel runs a cell, too, from a coroutine. That is the user's own code and
+has the loop for itself, so it blocks: the top level of a module, between the two, is where the coroutine is
+out of reach.
 
 A task that submits to its own executor holds a slot itself, and others may hold all that are left.
 """

@@ -1,12 +1,14 @@
-"""Main-module objects on their way to the workers of one executor: by name or by value, with the globals they use.
+"""Main-module objects on their way to the workers: by name or by value, with the globals that they use.
 
-What a worker's import of the script binds at its top level goes by name. What the guarded block defines, and all of a
-script that cannot be imported, is put into the executor's store once, and tasks refer to it; lambdas and local
-functions travel with each task. Either way the globals that a function uses, directly or through other functions and
-classes of the script, are put into the store once, and the reference names the manifest that lists them.
+What a worker's import of the script binds at its top level goes by name. What the guarded block defines, and
+all of a script that cannot be imported, is put into the executor's store once, and tasks refer to it; lambdas
+and local functions travel with each task. Either way the globals that a function uses, directly or through
+other functions and classes of the script, are put into the store once, and the reference names the manifest
+that lists them.
 
-Where the script is imported each global is sent once, as it is when a task that uses it comes first: what workers
-make of it afterwards is theirs. Where it is not, a global is sent again when it has changed here since.
+Where the script is imported each global is sent once, as it is when a task that uses it comes first: what
+workers make of it afterwards is theirs. Where it is not, a global is sent again when it has changed here
+since.
 """
 
 from __future__ import annotations
@@ -15,12 +17,11 @@ import contextlib
 import copy
 import functools
 import hashlib
-import io
 import logging
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dis import get_instructions
 from enum import Enum
 from types import CodeType, FunctionType, MethodType, ModuleType
@@ -68,7 +69,8 @@ class _Sent:
 class Exports:
     """The main module's objects, for the workers of one executor; may be used by any thread.
 
-    ``_lock`` guards ``_sent``, ``_manifests`` and the order of what is in the store. No user code is run under it.
+    ``_lock`` guards ``_sent``, ``_manifests`` and the order of what is in the store. No user code is run
+    under it.
 
     Args:
         main: this process's main module.
@@ -95,8 +97,8 @@ class Exports:
         self._references: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         # Names that pickles refer to, which must be there in some other way if the import fails.
         self._used: set[str] = set()
-        # What the initializer refers to. Its globals are sent with those of the first task, and not before: until
-        # then the program may set them.
+        # What the initializer refers to. Its globals are sent with those of the first task, and not before:
+        # until then the program may set them.
         self._early: list[Any] = []
         self._early_names: set[str] = set()
         self._is_early = True
@@ -128,9 +130,9 @@ class Exports:
     def as_initializer(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """Return an initializer and its arguments as they are to be pickled.
 
-        A process that is forked has the very objects that the program has in its globals, and what the initializer
-        does to them is seen by tasks. So these go by the names that they have in the main module, and a method of an
-        object in another module, as ``random.seed`` is one, goes by its name there.
+        A process that is forked has the very objects that the program has in its globals, and what the
+        initializer does to them is seen by tasks. So these go by the names that they have in the main module,
+        and a method of an object in another module, as ``random.seed`` is one, goes by its name there.
         """
         owner = getattr(function, "__self__", None)
         name = getattr(function, "__name__", "")
@@ -170,7 +172,7 @@ class Exports:
         return True
 
     def first(self, fn: Any) -> int:
-        """Return the manifest of all that workers need before the initializer, and before a first task of ``fn``.
+        """Return the manifest of all that workers need for the initializer, and for a first task of ``fn``.
 
         Threads may come here at the same time, each with its own first task.
         """
@@ -188,7 +190,7 @@ class Exports:
         self._early.clear()
 
     def stop_importing(self) -> int:
-        """Go on by value, because the import has failed; return the manifest of all that was referred to so far."""
+        """Go on by value, as the import has failed; return the manifest of all that was referred to."""
         # Before the names are read: a pickle is made by name only if its name was noted while this was true.
         self._imports = False
         self.spec = self.spec.without_code()
@@ -210,7 +212,7 @@ class Exports:
     # How one object is referred to
 
     def reduce(self, obj: Any) -> Any:
-        """Return what a pickle of a task has for a function or class; None where this is not the one to say it."""
+        """Return what a task's pickle has for an object of the main module; None for what is none."""
         return self._reduce(obj, None, frozenset())
 
     def _reduce(self, obj: Any, uses: list[Any] | None, within: frozenset[str]) -> Any:
@@ -256,7 +258,7 @@ class Exports:
         return None
 
     def _qualname(self, obj: Any) -> str | None:
-        """Return the name that the main module has for an object; None where it has another by that name, or none."""
+        """Return the name that the main module has for an object; None where that means another, or none."""
         name = getattr(obj, "__qualname__", None)
         if not isinstance(name, str) or "<" in name:
             return None
@@ -299,7 +301,7 @@ class Exports:
     def _find_all(
         self, roots: Iterable[Any], names: Iterable[str], found: dict[str, Entry] | None = None
     ) -> dict[str, Entry]:
-        """Put the globals into the store that objects use, and these; return them, with those in ``found``."""
+        """Put the globals that objects use, and these, into the store; return them, with ``found``."""
         if found is None:
             found = {}
         todo = list(roots)
@@ -328,7 +330,7 @@ class Exports:
         return offset
 
     def _include(self, name: str, found: dict[str, Entry], todo: list[Any]) -> None:
-        """Add a global to a manifest, if it is to be sent at all, and what it uses to what is to be looked at."""
+        """Add a global to a manifest, if it is to be sent, and what it uses to ``todo``."""
         if name in found:
             return
         value = self._value_of(name)
@@ -438,7 +440,7 @@ class Exports:
         return self._imports and self.spec.script is not None and name in self.spec.script.bound
 
     def _send_shared(self) -> None:
-        """Put what only a starting process can be given into the store, before there is one, for tasks to come."""
+        """Put into the store what only a starting process can be given, for tasks to come."""
         strict = copy.copy(self.start)
         strict.stands_in = False
         for name, value in list(self._namespace.items()):
@@ -457,7 +459,7 @@ class Exports:
 
 
 class _EntryReferences:
-    """References inside of a value in the store: the globals that they use are the business of the manifest."""
+    """References inside of a value in the store: the manifest lists the globals that they use."""
 
     def __init__(self, exports: Exports, uses: list[Any], within: frozenset[str]) -> None:
         self._exports = exports
@@ -502,7 +504,7 @@ def _contents_of(function: FunctionType) -> Iterator[Any]:
 
 
 def _is_data(name: str, value: Any) -> bool:
-    """Return whether a class attribute is a value that a program may change, and no part of the class itself."""
+    """Return whether a class attribute is a value that a program may change."""
     if name.startswith("__") or hasattr(type(value), "__get__"):
         return False
     return not isinstance(value, (type, ModuleType)) and name != "_abc_impl"
@@ -525,7 +527,7 @@ def _cannot_change(value: Any) -> bool:
 def _unfit(name: str, value: Any, error: Exception) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     return (
-        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and no import "
-        f'makes it in a worker process. Set it at the top level of the script, above `if __name__ == "__main__":`, or '
-        f"in the initializer, or put it into a module"
+        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and no "
+        f"import makes it in a worker process. Set it at the top level of the script, above "
+        f'`if __name__ == "__main__":`, or in the initializer, or put it into a module'
     )

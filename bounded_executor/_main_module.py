@@ -1,10 +1,10 @@
 """The main module: whether worker processes can import it, and how they do.
 
-A program's functions mostly live in the script that it is started with. A worker can only have them by name if it
-imports that script, and importing is only safe where a guard, ``if __name__ == "__main__":``, keeps the program
-itself from being run once more. The guard is found in the source. The source must be that of the code that runs:
-a script may have been changed on disk since. From then on its code travels, and not its path, so that a worker that
-is started an hour later imports the same.
+A program's functions mostly live in the script that it is started with. A worker can only have them by name
+if it imports that script, and importing is only safe where a guard, ``if __name__ == "__main__":``, keeps the
+program itself from being run once more. The guard is found in the source. The source must be that of the code
+that runs: a script may have been changed on disk since. From then on its code travels, and not its path, so
+that a worker that is started an hour later imports the same.
 
 A worker names the imported module ``__mp_main__``, as :mod:`multiprocessing.spawn` does, and knows it as
 ``__main__`` as well.
@@ -39,7 +39,8 @@ class MainSpec(NamedTuple):
     """How a process gets the main module; it can be pickled.
 
     Attributes:
-        code: marshalled code of the script, to be imported; None: only what arrives by value is in the module.
+        code: marshalled code of the script, to be imported; None: only what arrives by value is in the
+            module.
         name: the module's name where the program was started with ``-m``; else None.
         file: path of the script, or None.
         package: what relative imports are relative to, or None.
@@ -65,7 +66,8 @@ class Main(NamedTuple):
     Attributes:
         namespace: its globals.
         spec: how workers get it.
-        changed: why the script that could be imported once cannot be any more; empty where it can, or never could.
+        changed: why the script that could be imported once cannot be any more; empty where it can, or never
+            could.
     """
 
     namespace: dict[str, Any]
@@ -179,7 +181,8 @@ def _read(namespace: dict[str, Any], bare: MainSpec, running: CodeType | None) -
         return bare, "" if running is None else f"its source is no Python any more ({error})"
     script = read(tree)
     if bare.name is not None and bare.name.endswith(".__main__") and not script.defines:
-        # Of a package that is run as a program, such as a test runner. Nothing there is what tasks are made of.
+        # Of a package that is run as a program, such as a test runner. Nothing there is what tasks are made
+        # of.
         return bare, ""
     if not (code == running if running is not None else _has_all_of(code, namespace, filename)):
         return bare, "its source on disk is not that of the code that runs"

@@ -1,12 +1,13 @@
 """The one namespace that all code of the main module has in a process, and what arrives in it.
 
-Pickles refer to the functions here. What the main module has at its top level is looked up by name. What has no name
-in the process arrives by value, and its functions get this namespace as their globals, not a copy. Values of globals
-arrive in the executor's store (``_store``), each once per process: a *manifest* there lists those that a function
-uses, and each has the place of its record as its version.
+Pickles refer to the functions here. What the main module has at its top level is looked up by name. What has
+no name in the process arrives by value, and its functions get this namespace as their globals, not a copy.
+Values of globals arrive in the executor's store (``_store``), each once per process: a *manifest* there lists
+those that a function uses, and each has the place of its record as its version.
 
-A value that arrives replaces an older one that had arrived. It never replaces what the process has assigned itself,
-unless the parent's assignment is the newer one, nor what the import of the main module has made in the same way.
+A value that arrives replaces an older one that had arrived. It never replaces what the process has assigned
+itself, unless the parent's assignment is the newer one, nor what the import of the main module has made in
+the same way.
 
 Used by the thread that runs tasks, and by the supervisor before there are workers.
 """
@@ -42,9 +43,9 @@ __all__ = [
     "make_function",
     "named",
     "open_store",
+    "reduce_function",
     "referred",
     "register",
-    "reduce_function",
     "resolve",
     "returned",
     "sent",
@@ -189,7 +190,7 @@ def named(qualname: str) -> Any:
 
 
 class Global:
-    """Becomes, where it is unpickled, what the main module has by a name, or another module, or an attribute of that.
+    """Becomes, where it is unpickled, what the main module, or another one, has by a name.
 
     Args:
         module: name of a module; empty for the main module.
@@ -308,10 +309,10 @@ def _bind(entry: Entry) -> None:
         return
     own = holder.__dict__.get(name, _MISSING) if isinstance(holder, type) else holder.get(name, _MISSING)
     imported = own is not _MISSING and _baseline is not None
-    if imported and not isinstance(holder, type) and _baseline is not None:
-        if own is not _baseline.get(name, _MISSING) and entry.name not in _applied:
-            # A task, or the initializer, has assigned it since.
-            return
+    was = own if _baseline is None or isinstance(holder, type) else _baseline.get(name, _MISSING)
+    if imported and own is not was and entry.name not in _applied:
+        # A task, or the initializer, has assigned it since.
+        return
     if imported and not entry.is_object and _pickling.is_same(own, _COMPARED, Record(_fd, entry.offset)):
         return
     new = _object(entry.offset) if entry.is_object else _load(entry.offset)
@@ -335,7 +336,7 @@ def _holder_of(name: str) -> tuple[Any, str]:
 
 
 def _update(own: Any, new: Any) -> bool:
-    """Change an object that others may refer to into what it is in the parent; return whether that can be done."""
+    """Change an object in place into what it is in the parent; return whether that can be done."""
     if type(own) is not type(new):
         return False
     if isinstance(own, (dict, set)) and type(own) in (dict, set):
@@ -438,7 +439,7 @@ class _LocalReferences:
 
 
 class _ComparedReferences:
-    """How a value of this process is pickled to be compared with one that has arrived: as the parent has done it."""
+    """How a value of this process is pickled to be compared with one that has arrived: as in the parent."""
 
     def reduce(self, obj: Any) -> Any:
         """Return what the pickle has for a function or class; None for what is pickled as ever."""

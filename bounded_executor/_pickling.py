@@ -2,8 +2,9 @@
 
 Plain ``pickle`` is faster and its classes stay the same on both sides, but it names everything by
 its module. So it is used only where the other side can import every module that is named;
-``cloudpickle`` sends the rest by value: lambdas, local functions. What becomes of the main module's objects is up to
-*references*: those of an executor (``_exports``) in the parent, those of the process (``_namespace``) in a worker.
+``cloudpickle`` sends the rest by value: lambdas, local functions. What becomes of the main module's objects
+is up to *references*: those of an executor (``_exports``) in the parent, those of the process
+(``_namespace``) in a worker.
 """
 
 from __future__ import annotations
@@ -237,7 +238,8 @@ def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None, references:
             tell_unfit(fn, error)
         raise
     if by_value and len(pickled) > HEAVY_BYTES:
-        tell_heavy(fn)
+        alone = None if references is None else len(dump(fn, None, references)[0])
+        tell_heavy(fn, alone)
     return pickled
 
 
@@ -298,9 +300,9 @@ def summary(error: BaseException) -> str:
         return type(error).__qualname__
 
 
-# The initializer's arguments, and globals of the main module, may hold what only a starting process may be given: locks,
-# queues and pipes of multiprocessing. Its picklers ask the object that is starting the process to take file
-# descriptors along; ours are handed to the supervisor over its socket, and children inherit.
+# The initializer's arguments, and globals of the main module, may hold what only a starting process may be
+# given: locks, queues and pipes of multiprocessing. Its picklers ask the object that is starting the process
+# to take file descriptors along; ours are handed to the supervisor over its socket, and children inherit.
 
 _inherited: list[int] = []
 
@@ -341,8 +343,9 @@ class Start:
     def duplicate_for_child(self, fd: int) -> int:
         if self.begun:
             raise NotShared(
-                "it holds an object of multiprocessing that only a starting process can be given, and there are "
-                "worker processes already. Set it before the first task is submitted, or pass it through initargs."
+                "it holds an object of multiprocessing that only a starting process can be given, and there "
+                "are worker processes already. Set it before the first task is submitted, or pass it through "
+                "initargs."
             )
         with self._lock:
             self.fds.append(os.dup(fd))

@@ -69,8 +69,8 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
             thread that runs done-callbacks. What it raises is logged. None: nobody wants to know.
         forward_logs: log records made in tasks reach this process's handlers, on the thread of done-callbacks
             and before the task's future is resolved. Levels are those set when this is called.
-        import_main: worker processes import the main script where it has a guard, once for all of them. False: its
-            functions travel by value, as those of a script without a guard do.
+        import_main: worker processes import the main script where it has a guard, once for all of them.
+            False: its functions travel by value, as those of a script without a guard do.
 
     Raises:
         TypeError: a parameter is of the wrong type.

@@ -135,7 +135,7 @@ class Config(NamedTuple):
 
     @contextlib.contextmanager
     def at_start(self) -> Iterator[None]:
-        """Import the main module in the directory that the program was started in, and go on as :meth:`apply` has it.
+        """Be in the directory that the program was started in, and afterwards as :meth:`apply` has it.
 
         Paths at its top level are relative to that, also where it goes into another one.
         """
@@ -234,7 +234,7 @@ def set_handlers(found: Mapping[int, Any], *, deaf: bool) -> None:
 
 
 def age() -> float:
-    """Return the seconds since this process was started; the processor time that it used, where that is not known."""
+    """Return the seconds since this process was started, or at least those that it was running."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
@@ -244,7 +244,7 @@ def age() -> float:
 
 
 def progress(pid: int) -> float | None:
-    """Return the ticks of processor time that a process has used; None where it waits for a processor, or is unknown."""
+    """Return the processor time that a process has used, in ticks; None while it runs, or is unknown."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

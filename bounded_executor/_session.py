@@ -38,8 +38,8 @@ class Session:
         main = _main_module.find(imports=settings.import_main)
         if main.changed:
             _log.warning(
-                "the main module %s is not imported by worker processes: %s. Its functions travel by value, and what "
-                "its top level does to a process is missing in the workers.",
+                "the main module %s is not imported by worker processes: %s. Its functions travel by value, "
+                "and what its top level does to a process is missing in the workers.",
                 main.spec.file,
                 main.changed,
             )

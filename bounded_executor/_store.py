@@ -1,7 +1,7 @@
 """A file in memory that one executor's processes share: the parent appends pickles, and workers read them.
 
-It has no name, so no other process can open it. What is in it never changes, and each process that is started later
-has all of it.
+It has no name, so no other process can open it. What is in it never changes, and each process that is started
+later has all of it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Supervision:
         self._main_used: float | None = None
         self._main_last = 0.0
         self.main_due: float | None = None
-        """When the import of the main module is given up, on the clock of ``time.monotonic``; None: nothing is imported."""
+        """When to look whether the import of the main module goes on, by ``time.monotonic``; None: never."""
 
     def start(self, watched: bool) -> None:
         """Have a supervisor, a new one if there is none.
@@ -110,14 +110,14 @@ class Supervision:
         self.main_due = None
         if outcome == MainOutcome.LEFT_THREADS:
             _log.info(
-                "the main module leaves threads running, so that the supervisor cannot fork safely after importing "
-                "it: each worker process imports it for itself"
+                "the main module leaves threads running, so that the supervisor cannot fork safely after "
+                "importing it: each worker process imports it for itself"
             )
             self._resigned = True
             self._session.import_main_apart()
 
     def gives_up_main(self) -> bool:
-        """Return whether the import of the main module is to be given up now, as it is due and does not go on.
+        """Return whether to give up the import of the main module, as it is due and does not go on.
 
         A process that waits for a processor, or has used one since the last look, is not blocked.
         """

@@ -103,8 +103,8 @@ class Workers(Backend):
         """
         if _main_module.is_importing():
             raise RuntimeError(
-                "a worker process imports the main module, which submits a task at its top level. Put that under "
-                '`if __name__ == "__main__":`.'
+                "a worker process imports the main module, which submits a task at its top level. Put that "
+                'under `if __name__ == "__main__":`.'
             )
         return modules_of(fn), self._session.exports.first(fn)
 
@@ -370,9 +370,9 @@ class Workers(Backend):
         if not self._session.exports.imports:
             return
         _log.warning(
-            "the main module %s could not be imported for the worker processes: %s. Its functions travel by value "
-            "from now on, and what its top level does to a process is missing in the workers. import_main=False "
-            "goes by value from the start.%s",
+            "the main module %s could not be imported for the worker processes: %s. Its functions travel by "
+            "value from now on, and what its top level does to a process is missing in the workers. "
+            "import_main=False goes by value from the start.%s",
             self._session.exports.spec.name or self._session.exports.spec.file,
             why,
             f" What the import wrote to standard error, in the end:\n{words}" if words else "",

@@ -130,7 +130,7 @@ def test_a_plain_function_that_a_coroutine_calls_does_not_stop_the_loop(tmp_path
             return deep(depth - 1)
 
         class Holder:
-            futures = [ex.submit(tasks.double, number) for number in range(10)]
+            futures = tuple(ex.submit(tasks.double, number) for number in range(10))
 
         return [*Holder.futures, *(ex.submit(tasks.double, number) for number in range(10, 20))]
 

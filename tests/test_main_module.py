@@ -30,7 +30,7 @@ RunFile = Callable[..., str]
 
 @pytest.fixture
 def run_file(tmp_path: Path) -> RunFile:
-    """Run a script from a file and return what it printed; it must succeed and write nothing to standard error."""
+    """Run a script from a file and return what it printed; it must succeed, and by default quietly."""
 
     def run(code: str, *arguments: str, name: str = "script.py", quiet: bool = True, head: str = HEAD) -> str:
         (tmp_path / name).write_text(head + textwrap.dedent(code))
@@ -132,7 +132,7 @@ def test_names_that_an_import_binds() -> None:
 
 
 def test_the_values_of_the_program_and_the_objects_of_the_import(run_file: RunFile) -> None:
-    """A global that is changed in place stays the object that others refer to; one that is assigned is another."""
+    """What is changed in place stays the object that others refer to; what is assigned is another."""
     out = run_file(
         """
         MISSING = object()
@@ -187,7 +187,7 @@ def test_what_workers_make_of_a_global_is_theirs(run_file: RunFile) -> None:
                 print([ex.submit(first).result() for _ in range(3)])
                 count = 99
                 seen.append("parent")
-                print(ex.submit(second).result(), ex.submit(lambda: count).result(), ex.submit(is_ready).result())
+                print(*[ex.submit(fn).result() for fn in (second, lambda: count, is_ready)])
         """
     )
     assert out == "[11, 12, 13]\n(13, [11, 12, 13]) 13 by the initializer\n"
@@ -259,7 +259,7 @@ def test_a_top_level_function_that_is_replaced(run_file: RunFile) -> None:
             double = triple
             replace()
             with BoundedProcessPoolExecutor(1) as ex:
-                print(ex.submit(double, 1).result(), ex.submit(plain, 1).result(), ex.submit(other, 1).result())
+                print(*[ex.submit(fn, 1).result() for fn in (double, plain, other)])
                 print(ex.submit(call, 1).result() == call(1), call(1))
         """
     )
@@ -354,7 +354,7 @@ def test_first_tasks_of_many_threads(run_file: RunFile) -> None:
         if __name__ == "__main__":
             A, B, C = [1], {"b": 2}, 3
             for _ in range(5):
-                with ThreadPoolExecutor(6) as threads, BoundedProcessPoolExecutor(2, max_tasks_per_child=4) as ex:
+                with ThreadPoolExecutor(6) as threads, BoundedProcessPoolExecutor(2) as ex:
                     start = threading.Barrier(6)
                     def go(fn):
                         start.wait()

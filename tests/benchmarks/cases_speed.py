@@ -224,8 +224,8 @@ SCRIPT = (
     Case(
         "main-script",
         "Functions of the main script",
-        "Two workers; the tasks of `submit` and of `map`, their function once in a module and once in the script "
-        "that the program is started with.",
+        "Two workers; the tasks of `submit` and of `map`, their function once in a module and once in the "
+        "script that the program is started with.",
         "function of",
         RATE,
         _main_script,
