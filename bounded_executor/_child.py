@@ -113,6 +113,8 @@ def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
     # What cannot be unpickled fails the tasks that use it.
     with contextlib.suppress(Exception):
         _namespace.apply(config.manifest)
+    with contextlib.suppress(Exception):
+        _namespace.apply_log_setup(config.log_setup)
     return True
 
 

@@ -28,7 +28,7 @@ from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
-from . import _namespace, _pickling
+from . import _log_setup, _namespace, _pickling
 from ._main_module import Main, MainSpec
 from ._namespace import NAMES, Entry, Global
 from ._store import Store
@@ -183,6 +183,18 @@ class Exports:
             with contextlib.suppress(_pickling.NotShared):
                 self._find_all(roots, () if roots else tuple(self._sent), found)
         return self._write(found)
+
+    def first_log_setup(self) -> int:
+        """Return where in the store the program's configuration of ``logging`` is; -1: workers need none."""
+        setup = _log_setup.capture()
+        if setup is None:
+            return -1
+        try:
+            pickled = _pickling.dump_global(setup, self.start, _EntryReferences(self, [], frozenset()))
+        except Exception:
+            # A formatter or a filter that cannot be pickled; levels and the rest are not worth an error.
+            return -1
+        return self._open().append(pickled)
 
     def begin(self) -> None:
         """Note that the first process is about to be started."""

@@ -36,6 +36,7 @@ __all__ = [
     "Global",
     "adopt",
     "apply",
+    "apply_log_setup",
     "explain",
     "home",
     "install",
@@ -270,6 +271,17 @@ def set_function_state(
 
 
 # What arrives
+
+
+def apply_log_setup(offset: int) -> None:
+    """Configure ``logging`` as a record says, unless that was done where this process was forked."""
+    if offset < 0 or offset in _manifests:
+        return
+    _manifests.add(offset)
+    # Not at the top: only then does a process need it.
+    from . import _log_setup
+
+    _log_setup.apply(_load(offset))
 
 
 def apply(manifest: int) -> None:

@@ -53,6 +53,7 @@ class Config(NamedTuple):
         share_main: the supervisor sets it up, for all children.
         try_main: the supervisor imports it, if only to see whether that goes well.
         manifest: lists the globals of the main module that every child has from the start; -1: none.
+        log_setup: where in the store the parent's configuration of ``logging`` is; -1: nowhere.
         first: names of modules that the first task's function needs, to be imported before any child
             is started; none where they are not to be had, or not to be shared.
         initializer: pickle of ``(initializer, initargs)``, or None.
@@ -77,6 +78,7 @@ class Config(NamedTuple):
     share_main: bool
     try_main: bool
     manifest: int
+    log_setup: int
     forked: bool
     share_imports: bool
     preload: tuple[str, ...]
@@ -117,6 +119,7 @@ class Config(NamedTuple):
             sender,
             forked,
             main.code is not None,
+            -1,
             -1,
             forked,
             # A module may look different after the initializer than before it.

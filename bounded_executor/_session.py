@@ -80,8 +80,12 @@ class Session:
             share_imports=False, share_preload=False, share_main=False, try_main=False, first=()
         )
 
-    def begin(self, manifest: int) -> None:
+    def begin(self, manifest: int, log_setup: int) -> None:
         """Have all workers begin with these globals of the main module; before the first is started.
+
+        Args:
+            manifest: lists them.
+            log_setup: where in the store the configuration of ``logging`` is.
 
         Raises:
             ValueError: they refer to more file descriptors than can be passed on.
@@ -92,7 +96,7 @@ class Session:
             raise ValueError(
                 f"initargs and globals may refer to {MAX_FDS - 3} file descriptors at most, got {count}"
             )
-        self._config = self._config._replace(manifest=manifest)
+        self._config = self._config._replace(manifest=manifest, log_setup=log_setup)
 
     @property
     def tries_main(self) -> bool:

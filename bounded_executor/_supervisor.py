@@ -157,6 +157,8 @@ class _Supervisor:
             # What cannot be unpickled fails the tasks that use it.
             with contextlib.suppress(Exception):
                 _namespace.apply(config.manifest)
+            with contextlib.suppress(Exception):
+                _namespace.apply_log_setup(config.log_setup)
             return not self._has_threads_of(("globals of the main module",))
         return True
 

@@ -95,8 +95,8 @@ class Workers(Backend):
     def capacity(self) -> int:
         return self._settings.max_workers
 
-    def needs(self, fn: Callable[..., Any]) -> tuple[tuple[str, ...], int]:
-        """Return the names of the modules that a task of ``fn`` needs, and the manifest of the globals.
+    def needs(self, fn: Callable[..., Any]) -> tuple[tuple[str, ...], int, int]:
+        """Return the names of the modules that a task of ``fn`` needs, and what workers begin with.
 
         Raises:
             RuntimeError: the main module starts an executor while a worker process imports it.
@@ -106,7 +106,9 @@ class Workers(Backend):
                 "a worker process imports the main module, which submits a task at its top level. Put that "
                 'under `if __name__ == "__main__":`.'
             )
-        return modules_of(fn), self._session.exports.first(fn)
+        exports = self._session.exports
+        log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
+        return modules_of(fn), exports.first(fn), log_setup
 
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends the keepers."""
@@ -158,10 +160,10 @@ class Workers(Backend):
 
     # Everything below runs on the thread, apart from `_prepare`.
 
-    def _prepare(self, needs: tuple[tuple[str, ...], int]) -> None:
-        modules, manifest = needs
+    def _prepare(self, needs: tuple[tuple[str, ...], int, int]) -> None:
+        modules, manifest, log_setup = needs
         self._session.import_first(modules)
-        self._session.begin(manifest)
+        self._session.begin(manifest, log_setup)
         total = self._settings.max_memory_total
         if total is not None:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
