@@ -42,6 +42,7 @@ _FIXED = (int, float, complex, str, bytes, bool, type(None), type(...), type(Not
 _FEW = 1000
 _CACHED = type(functools.lru_cache(lambda: None))
 _KINDS = (type, FunctionType, _CACHED)
+_DISPATCHING = getattr(functools.singledispatch(lambda _: None), "__code__", None)
 
 _names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
 
@@ -265,6 +266,8 @@ class Exports:
             uses.append(obj)
         if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
             return _namespace.reduce_function(obj, -1 if uses is not None else self._reference(obj))
+        if isinstance(obj, FunctionType) and obj.__code__ is _DISPATCHING:
+            return _namespace.make_dispatching, (tuple(vars(obj)["registry"].items()),)
         if isinstance(obj, _CACHED):
             return _namespace.make_cached, (obj.__wrapped__, obj.cache_parameters())
         return None

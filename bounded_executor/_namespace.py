@@ -20,7 +20,7 @@ import marshal
 import pickle
 import sys
 from collections import deque
-from functools import lru_cache
+from functools import lru_cache, singledispatch
 from itertools import count
 from operator import attrgetter
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -41,6 +41,7 @@ __all__ = [
     "home",
     "install",
     "make_cached",
+    "make_dispatching",
     "make_function",
     "named",
     "open_store",
@@ -251,6 +252,15 @@ def make_cached(function: Any, parameters: dict[str, Any]) -> Any:
     return lru_cache(**parameters)(function)
 
 
+def make_dispatching(registry: tuple[tuple[Any, Any], ...]) -> Any:
+    """Return the function that :func:`functools.singledispatch` makes of these, the base first."""
+    (_, base), *others = registry
+    function = singledispatch(base)
+    for cls, implementation in others:
+        function.register(cls, implementation)
+    return function
+
+
 @lru_cache(maxsize=256)
 def _load_code(code: bytes) -> CodeType:
     loaded: CodeType = marshal.loads(code)
@@ -390,6 +400,10 @@ def _object(offset: int) -> Any:
     if found is _MISSING:
         found = _objects[offset] = _load(offset)
         _offsets[id(found)] = offset
+        # At once: a class that is made next may ask for this one by its name.
+        name = getattr(found, "__qualname__", "")
+        if name not in home() and name.isidentifier():
+            home()[name] = found
     return found
 
 

@@ -19,7 +19,7 @@ import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
@@ -127,7 +127,23 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduced = self._references.reduce(obj)
             if reduced is not None:
                 return reduced
-        return super().reducer_override(obj)
+        if type(obj) is cached_property:
+            # It has a lock of its own, up to Python 3.11.
+            return _make_cached_property, (obj.func, obj.attrname)
+        reduced = super().reducer_override(obj)
+        if isinstance(obj, type) and "__slots__" in vars(obj) and isinstance(reduced, tuple):
+            # They are decided when the class is made, and cloudpickle sets them afterwards.
+            for one in reduced[1]:
+                if isinstance(one, dict):
+                    one.setdefault("__slots__", vars(obj)["__slots__"])
+                    break
+        return reduced
+
+
+def _make_cached_property(function: Callable[..., Any], name: str | None) -> cached_property[Any]:
+    made = cached_property(function)
+    made.attrname = name
+    return made
 
 
 def can_import(name: str | None) -> bool:
