@@ -19,6 +19,7 @@ import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
+from enum import EnumMeta
 from functools import cached_property, lru_cache
 from itertools import chain
 from math import fsum
@@ -131,7 +132,8 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
         reduced = super().reducer_override(obj)
-        if isinstance(obj, type) and "__slots__" in vars(obj) and isinstance(reduced, tuple):
+        slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
+        if slotted and isinstance(reduced, tuple):
             # They are decided when the class is made, and cloudpickle sets them afterwards.
             for one in reduced[1]:
                 if isinstance(one, dict):
