@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-import hashlib
 import logging
 import pickle
 import sys
@@ -31,7 +30,7 @@ from weakref import WeakKeyDictionary, ref
 from . import _log_setup, _namespace, _pickling
 from ._main_module import Main, MainSpec
 from ._namespace import NAMES, Entry, Global
-from ._store import Store
+from ._store import Record, Store
 
 __all__ = ["Exports"]
 
@@ -50,11 +49,10 @@ _names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
 class _Sent:
     """What was put into the store for one global."""
 
-    __slots__ = ("digest", "entry", "fixed", "uses", "value")
+    __slots__ = ("entry", "fixed", "uses", "value")
 
-    def __init__(self, entry: Entry, digest: bytes, value: Any, uses: tuple[Any, ...]) -> None:
+    def __init__(self, entry: Entry, value: Any, uses: tuple[Any, ...]) -> None:
         self.entry = entry
-        self.digest = digest
         self.fixed = type(value) in _FIXED
         # A large table that the program has dropped must not be kept here.
         self.value: Any = value if self.fixed else _weakly(value)
@@ -438,18 +436,25 @@ class Exports:
             # Where the import makes one of its own, that one stands.
             if "." not in name and not self._is_bound_by_import(name):
                 text = _unfit(name, value, error)
-        digest = hashlib.blake2b(data or text.encode(), digest_size=16).digest()
         with self._lock:
             latest = self._sent.get(name)
-            if latest is not None and (latest.digest == digest or (self._imports and not is_object)):
+            if latest is not None and (
+                (self._imports and not is_object) or self._has(latest.entry, data, text)
+            ):
                 return latest
             rebinds = self.spec.script is None or name in self.spec.script.rebound
             offset = self._open().append(data) if data else -1
             entry = Entry(name, offset, is_object, rebinds, text)
             if is_object:
                 self._objects[offset] = value
-            sent = self._sent[name] = _Sent(entry, digest, value, tuple(map(_weakly, uses)))
+            sent = self._sent[name] = _Sent(entry, value, tuple(map(_weakly, uses)))
         return sent
+
+    def _has(self, entry: Entry, data: Any, text: str) -> bool:
+        """Return whether an entry is what would be put into the store once more."""
+        if entry.offset < 0 or not data:
+            return entry.offset < 0 and not data and entry.text == text
+        return Record(self._open().fd, entry.offset).has(data)
 
     def _is_bound_by_import(self, name: str) -> bool:
         return self._imports and self.spec.script is not None and name in self.spec.script.bound

@@ -12,7 +12,6 @@ A worker names the imported module ``__mp_main__``, as :mod:`multiprocessing.spa
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import importlib
 import importlib.util
@@ -28,11 +27,30 @@ from typing import Any, NamedTuple
 
 from . import _namespace
 from ._namespace import NAMES
-from ._script import Script, codes_of, read
 
-__all__ = ["Main", "MainSpec", "find", "forget", "is_importing", "set_up"]
+__all__ = ["Main", "MainSpec", "Script", "find", "forget", "is_importing", "set_up"]
 
 _TOP = "<module>"
+
+
+class Script(NamedTuple):
+    """What the source of a main script tells.
+
+    Attributes:
+        guards: first and last line of each block that runs only where the module is ``__main__``.
+        bound: names that an import binds at the top level.
+        rebound: names that a guarded block, or a function by ``global``, may bind anew.
+        defines: a function or a class is defined at the top level.
+    """
+
+    guards: tuple[tuple[int, int], ...]
+    bound: frozenset[str]
+    rebound: frozenset[str]
+    defines: bool
+
+    def guards_line(self, line: int) -> bool:
+        """Return whether this line is in a guarded block."""
+        return any(first <= line <= last for first, last in self.guards)
 
 
 class MainSpec(NamedTuple):
@@ -165,6 +183,11 @@ def _read_once(namespace: dict[str, Any], bare: MainSpec, running: CodeType | No
 
 
 def _read(namespace: dict[str, Any], bare: MainSpec, running: CodeType | None) -> tuple[MainSpec, str]:
+    # Not at the top: only a program's own process reads sources, and a parser takes memory in all others.
+    import ast
+
+    from ._script import codes_of, read
+
     assert bare.file is not None
     try:
         source = _source(namespace, bare.file)
@@ -184,7 +207,9 @@ def _read(namespace: dict[str, Any], bare: MainSpec, running: CodeType | None) -
         # Of a package that is run as a program, such as a test runner. Nothing there is what tasks are made
         # of.
         return bare, ""
-    if not (code == running if running is not None else _has_all_of(code, namespace, filename)):
+    if not (
+        code == running if running is not None else _has_all_of(set(codes_of(code)), namespace, filename)
+    ):
         return bare, "its source on disk is not that of the code that runs"
     if not script.guards:
         return bare, ""
@@ -201,9 +226,8 @@ def _source(namespace: dict[str, Any], file: str) -> bytes:
         return stream.read()
 
 
-def _has_all_of(code: CodeType, namespace: dict[str, Any], filename: str) -> bool:
-    """Return whether all functions of a namespace that come from this file come from this code."""
-    known = set(codes_of(code))
+def _has_all_of(known: set[CodeType], namespace: dict[str, Any], filename: str) -> bool:
+    """Return whether all functions of a namespace that come from this file have one of these codes."""
     functions = [value for value in list(namespace.values()) if isinstance(value, FunctionType)]
     return all(one.__code__ in known for one in functions if one.__code__.co_filename == filename)
 

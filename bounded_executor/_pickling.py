@@ -34,6 +34,7 @@ from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
+from ._store import Comparing
 
 __all__ = [
     "NotShared",
@@ -476,33 +477,12 @@ def is_same(value: Any, references: References, record: Any) -> bool:
     """Return whether :func:`dump_global` makes of a value what is in a record."""
     start = Start()
     try:
-        _dump_starting(value, _Comparing(record), start, references)
+        _dump_starting(value, Comparing(record), start, references)
     except Exception:
         return False
     finally:
         start.close()
     return bool(record.left == 0)
-
-
-class _Different(Exception):
-    """Two pickles are not the same."""
-
-
-class _Comparing:
-    """A file that is written to only what is in a record."""
-
-    def __init__(self, record: Any) -> None:
-        self._record = record
-
-    def write(self, data: Any) -> None:
-        with memoryview(data) as view:
-            view = view.cast("B")
-            while view:
-                found = bytearray(min(view.nbytes, 1 << 16))
-                got = self._record.readinto(found)
-                if not got or found[:got] != view[:got]:
-                    raise _Different
-                view = view[got:]
 
 
 def receive_descriptors(fds: list[int]) -> None:

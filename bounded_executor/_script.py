@@ -9,34 +9,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from types import CodeType
-from typing import NamedTuple
 
-__all__ = ["Script", "codes_of", "read"]
+from ._main_module import Script
+
+__all__ = ["codes_of", "read"]
 
 _MAIN = "__main__"
 # Their names are their own, so that what they bind is no global.
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-
-
-class Script(NamedTuple):
-    """What the source of a main script tells.
-
-    Attributes:
-        guards: first and last line of each block that runs only where the module is ``__main__``.
-        bound: names that an import binds at the top level.
-        rebound: names that a guarded block, or a function by ``global``, may bind anew.
-        defines: a function or a class is defined at the top level.
-    """
-
-    guards: tuple[tuple[int, int], ...]
-    bound: frozenset[str]
-    rebound: frozenset[str]
-    defines: bool
-
-    def guards_line(self, line: int) -> bool:
-        """Return whether this line is in a guarded block."""
-        return any(first <= line <= last for first, last in self.guards)
 
 
 def read(tree: ast.Module) -> Script:

@@ -12,7 +12,7 @@ import struct
 import threading
 from typing import Any
 
-__all__ = ["Record", "Store"]
+__all__ = ["Comparing", "Different", "Record", "Store"]
 
 _LENGTH = struct.Struct("<Q")
 
@@ -81,7 +81,40 @@ class Record(io.RawIOBase):
         self._at += got
         return got
 
+    def has(self, data: Any) -> bool:
+        """Return whether these bytes, and no others, have not been read."""
+        with memoryview(data) as view:
+            if view.nbytes != self.left:
+                return False
+            comparing = Comparing(self)
+            try:
+                comparing.write(view)
+            except Different:
+                return False
+        return True
+
     @property
     def left(self) -> int:
         """Bytes that have not been read."""
         return self._end - self._at
+
+
+class Different(Exception):
+    """Two pickles are not the same."""
+
+
+class Comparing:
+    """A file that is written to only what is in a record."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+
+    def write(self, data: Any) -> None:
+        with memoryview(data) as view:
+            view = view.cast("B")
+            while view:
+                found = bytearray(min(view.nbytes, 1 << 16))
+                got = self._record.readinto(found)
+                if not got or found[:got] != view[:got]:
+                    raise Different
+                view = view[got:]
