@@ -37,11 +37,11 @@ class Inherited(NamedTuple):
 
     Attributes:
         collects: garbage is collected.
-        handlers: those of the signals that a supervisor handles in its own way; None: nothing was imported.
+        handlers: those of the signals that a supervisor handles in its own way.
     """
 
-    collects: bool = True
-    handlers: Mapping[int, Any] | None = None
+    collects: bool
+    handlers: Mapping[int, Any]
 
 
 class Plan(NamedTuple):
@@ -54,7 +54,8 @@ class Plan(NamedTuple):
         board: memory shared with the parent; None where there is none.
         report: the descriptor of the file for its last words, or none.
         parent: process id of the supervisor, which the child must not outlive.
-        inherited: what the main module has set that is not there by itself.
+        has_main: the process is forked from one that has the main module and all that belongs to it.
+        inherited: what the main module has set that is not there by itself; None: nothing.
     """
 
     config: _process.Config
@@ -63,7 +64,8 @@ class Plan(NamedTuple):
     board: Any
     report: _process.Descriptors
     parent: int
-    inherited: Inherited
+    has_main: bool
+    inherited: Inherited | None
 
 
 def main(sock: socket.socket, plan: Plan) -> None:
@@ -86,8 +88,13 @@ def main(sock: socket.socket, plan: Plan) -> None:
     multiprocessing.set_start_method(config.start_method, force=True)
     sock.setblocking(True)
     gc.enable()
-    if not _set_up_main(sock, plan):
+    # Whatever is not called does not touch, and so copy, its pages.
+    if not plan.has_main and not _set_up_main(sock, plan):
         return
+    if plan.inherited is not None:
+        if not plan.inherited.collects:
+            gc.disable()
+        _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
     _reseed()
     _Runner(sock, plan, recording).run()
 
@@ -98,11 +105,7 @@ def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
     store, *inherited = plan.fds.numbers
     _namespace.open_store(store, config.sender)
     _pickling.receive_descriptors(inherited)
-    if config.share_main:
-        if not plan.inherited.collects:
-            gc.disable()
-        _process.set_handlers(plan.inherited.handlers or {}, deaf=plan.order.deaf)
-    else:
+    if not config.share_main:
         try:
             with config.at_start():
                 _main_module.set_up(config.main)

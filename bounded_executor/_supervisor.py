@@ -64,7 +64,8 @@ class _Supervisor:
         self._report = fds.pop(0) if config.watched else None
         self._store = fds[0]
         self._fds = _process.Descriptors(fds)
-        self._inherited = _child.Inherited()
+        self._has_main = False
+        self._inherited: _child.Inherited | None = None
         self._family = Family(config.forked, sock)
         self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
         self._trial: tuple[int, list[str]] | None = None
@@ -139,10 +140,11 @@ class _Supervisor:
                 sys.excepthook(type(error), error, error.__traceback__)
                 self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
                 return False
-            self._inherited = _child.Inherited(
-                gc.isenabled(),
-                {number: now for number, now in _process.handlers().items() if now is not handlers[number]},
-            )
+            changed = {
+                number: now for number, now in _process.handlers().items() if now is not handlers[number]
+            }
+            if config.forked and (changed or not gc.isenabled()):
+                self._inherited = _child.Inherited(gc.isenabled(), changed)
             gc.disable()
             if config.share_main and not _process.can_fork():
                 self._tell(Kind.MAIN, MainOutcome.LEFT_THREADS)
@@ -156,9 +158,9 @@ class _Supervisor:
         if config.share_main:
             # What cannot be unpickled fails the tasks that use it.
             with contextlib.suppress(Exception):
-                _namespace.apply(config.manifest)
-            with contextlib.suppress(Exception):
                 _namespace.apply_log_setup(config.log_setup)
+                _namespace.apply(config.manifest)
+                self._has_main = True
             return not self._has_threads_of(("globals of the main module",))
         return True
 
@@ -205,8 +207,16 @@ class _Supervisor:
             return
         report = _process.Descriptors(fds[1:])
         with socket.socket(self._sock.family, self._sock.type, fileno=fds[0]) as sock:
-            inherited = self._inherited if self._config.forked else _child.Inherited()
-            plan = _child.Plan(self._config, self._fds, order, self._board, report, os.getpid(), inherited)
+            plan = _child.Plan(
+                self._config,
+                self._fds,
+                order,
+                self._board,
+                report,
+                os.getpid(),
+                self._has_main,
+                self._inherited,
+            )
             try:
                 pid = self._family.start(_child.main, sock, plan, task=True)
             except OSError as error:
