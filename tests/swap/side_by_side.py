@@ -24,6 +24,7 @@ of a folder which begins with ``# run:``, say what a run needs:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -31,6 +32,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import uuid
 import zipapp
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +47,10 @@ SUPPORT = HERE / "support"
 
 # Of one program. It takes a second; only one that hangs takes this long.
 SECONDS = 60.0
+
+# After its end, until its last process is gone.
+LEAVING_SECONDS = 10.0
+MARK = "SWAP_RUN"
 
 
 class Run(NamedTuple):
@@ -131,15 +138,35 @@ def programs() -> list[Program]:
 def run(
     folder: Path, side: str, arguments: list[str], text: str = "", seconds: float = SECONDS, **extra: str
 ) -> Run:
-    """Run Python in ``folder``, with ``text`` as its standard input; fail after ``seconds``."""
-    with start(folder, side, arguments, **extra) as process:
+    """Run Python in ``folder``, with ``text`` as its standard input; fail after ``seconds``.
+
+    It must end, and all processes that it has started must end with it.
+    """
+    mark = uuid.uuid4().hex
+    with start(folder, side, arguments, **{MARK: mark}, **extra) as process:
         try:
+            # Also what holds its output open is waited for.
             out, err = process.communicate(text, timeout=seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            raise AssertionError(f"{arguments} hung with {side}; it wrote:\n{out}\n{err}") from None
+            left = _end_all(mark)
+            out, err = process.communicate(timeout=10)
+            raise AssertionError(f"{arguments} hung with {side}: {left}\n{out}\n{err}") from None
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while helpers.marked_processes(MARK, mark):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{arguments} with {side} leaves behind {_end_all(mark)}\n{out}\n{err}")
+        time.sleep(0.01)
     return Run(side, process.returncode, _tidy(out, folder), _tidy(err, folder))
+
+
+def _end_all(mark: str) -> dict[int, str]:
+    """Kill all processes of a run; return the command of each."""
+    found = {}
+    for pid in helpers.marked_processes(MARK, mark):
+        with contextlib.suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            os.kill(pid, signal.SIGKILL)
+    return found
 
 
 def start(folder: Path, side: str, arguments: list[str], **extra: str) -> subprocess.Popen[str]:
