@@ -9,7 +9,7 @@ of a folder which begins with ``# run:``, say what a run needs:
 ``# standard input: itself``
     The text of the file is what the program reads.
 ``# start methods: METHOD ...``
-    Of the standard library's side, a run for each: ``fork`` by default.
+    Of the standard library's side: ``fork`` by default. The default run takes the first, the slow one all.
 ``# needs: MODULE ...``
     The test is skipped where one is missing.
 ``# only ours: REASON``, ``# only ours before 3.N: REASON``
@@ -17,7 +17,7 @@ of a folder which begins with ``# run:``, say what a run needs:
 ``# standard error: REASON``
     Our side may write there. Without it, it must not.
 ``# also spawned``
-    A third run has our side with forking switched off.
+    The default run has our side with forking switched off too; the slow one does so with all programs.
 ``# slow: REASON``
     Left out of the default run.
 """
@@ -96,10 +96,11 @@ class Program:
                 return sys.version_info < tuple(map(int, key.split()[-1].split(".")))
         return False
 
-    def sides(self) -> list[str]:
-        """Return with what it is to be run."""
-        theirs = [] if self.only_ours else [f"stdlib:{method}" for method in self.start_methods]
-        return [*theirs, "ours", *(["ours:spawned"] if "also spawned" in self.head else [])]
+    def sides(self, *, every: bool = False) -> list[str]:
+        """Return with what it is to be run: in the default run, or in every way."""
+        methods = [] if self.only_ours else self.start_methods if every else self.start_methods[:1]
+        spawned = every or "also spawned" in self.head
+        return [*(f"stdlib:{method}" for method in methods), "ours", *(["ours:spawned"] if spawned else [])]
 
     def run(self, folder: Path, side: str) -> Run:
         """Run it in a new folder, with a copy of itself there."""

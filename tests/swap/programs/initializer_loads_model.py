@@ -1,5 +1,4 @@
 # start methods: fork spawn
-# also spawned
 """An initializer loads a model once per process into a global; predictions leave statistics in it."""
 
 from pool import Executor
