@@ -18,6 +18,8 @@ of a folder which begins with ``# run:``, say what a run needs:
     Our side may write there. Without it, it must not.
 ``# also spawned``
     The default run has our side with forking switched off too; the slow one does so with all programs.
+``# not spawned: REASON``
+    The slow run does not have it with forking switched off.
 ``# slow: REASON``
     Left out of the default run.
 """
@@ -99,7 +101,7 @@ class Program:
     def sides(self, *, every: bool = False) -> list[str]:
         """Return with what it is to be run: in the default run, or in every way."""
         methods = [] if self.only_ours else self.start_methods if every else self.start_methods[:1]
-        spawned = every or "also spawned" in self.head
+        spawned = (every or "also spawned" in self.head) and "not spawned" not in self.head
         return [*(f"stdlib:{method}" for method in methods), "ours", *(["ours:spawned"] if spawned else [])]
 
     def run(self, folder: Path, side: str) -> Run:
