@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """An initializer loads a model once per process into a global; predictions leave statistics in it."""
 
 from pool import Executor
