@@ -9,7 +9,7 @@ of a folder which begins with ``# run:``, say what a run needs:
 ``# standard input: itself``
     The text of the file is what the program reads.
 ``# start methods: METHOD ...``
-    Of the standard library's side, a run for each: ``fork`` by default.
+    Of the standard library's side: ``fork`` by default. The default run takes the first, the slow one all.
 ``# needs: MODULE ...``
     The test is skipped where one is missing.
 ``# only ours: REASON``, ``# only ours before 3.N: REASON``
@@ -17,13 +17,16 @@ of a folder which begins with ``# run:``, say what a run needs:
 ``# standard error: REASON``
     Our side may write there. Without it, it must not.
 ``# also spawned``
-    A third run has our side with forking switched off.
+    The default run has our side with forking switched off too; the slow one does so with all programs.
+``# not spawned: REASON``
+    The slow run does not have it with forking switched off.
 ``# slow: REASON``
     Left out of the default run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -31,6 +34,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import uuid
 import zipapp
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +49,10 @@ SUPPORT = HERE / "support"
 
 # Of one program. It takes a second; only one that hangs takes this long.
 SECONDS = 60.0
+
+# After its end, until its last process is gone.
+LEAVING_SECONDS = 10.0
+MARK = "SWAP_RUN"
 
 
 class Run(NamedTuple):
@@ -89,10 +98,11 @@ class Program:
                 return sys.version_info < tuple(map(int, key.split()[-1].split(".")))
         return False
 
-    def sides(self) -> list[str]:
-        """Return with what it is to be run."""
-        theirs = [] if self.only_ours else [f"stdlib:{method}" for method in self.start_methods]
-        return [*theirs, "ours", *(["ours:spawned"] if "also spawned" in self.head else [])]
+    def sides(self, *, every: bool = False) -> list[str]:
+        """Return with what it is to be run: in the default run, or in every way."""
+        methods = [] if self.only_ours else self.start_methods if every else self.start_methods[:1]
+        spawned = (every or "also spawned" in self.head) and "not spawned" not in self.head
+        return [*(f"stdlib:{method}" for method in methods), "ours", *(["ours:spawned"] if spawned else [])]
 
     def run(self, folder: Path, side: str) -> Run:
         """Run it in a new folder, with a copy of itself there."""
@@ -131,15 +141,35 @@ def programs() -> list[Program]:
 def run(
     folder: Path, side: str, arguments: list[str], text: str = "", seconds: float = SECONDS, **extra: str
 ) -> Run:
-    """Run Python in ``folder``, with ``text`` as its standard input; fail after ``seconds``."""
-    with start(folder, side, arguments, **extra) as process:
+    """Run Python in ``folder``, with ``text`` as its standard input; fail after ``seconds``.
+
+    It must end, and all processes that it has started must end with it.
+    """
+    mark = uuid.uuid4().hex
+    with start(folder, side, arguments, **{MARK: mark}, **extra) as process:
         try:
+            # Also what holds its output open is waited for.
             out, err = process.communicate(text, timeout=seconds)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, err = process.communicate()
-            raise AssertionError(f"{arguments} hung with {side}; it wrote:\n{out}\n{err}") from None
+            left = _end_all(mark)
+            out, err = process.communicate(timeout=10)
+            raise AssertionError(f"{arguments} hung with {side}: {left}\n{out}\n{err}") from None
+    deadline = time.monotonic() + LEAVING_SECONDS
+    while helpers.marked_processes(MARK, mark):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{arguments} with {side} leaves behind {_end_all(mark)}\n{out}\n{err}")
+        time.sleep(0.01)
     return Run(side, process.returncode, _tidy(out, folder), _tidy(err, folder))
+
+
+def _end_all(mark: str) -> dict[int, str]:
+    """Kill all processes of a run; return the command of each."""
+    found = {}
+    for pid in helpers.marked_processes(MARK, mark):
+        with contextlib.suppress(OSError):
+            found[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            os.kill(pid, signal.SIGKILL)
+    return found
 
 
 def start(folder: Path, side: str, arguments: list[str], **extra: str) -> subprocess.Popen[str]:

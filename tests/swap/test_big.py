@@ -42,6 +42,14 @@ def look(number):
     return os.getpid(), len(TABLE), TABLE[f"key{number * 1000:07}"]
 
 
+def hold(number):
+    found = look(number)
+    open(f"started-{number}", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return found
+
+
 def resident():
     for line in open("/proc/self/smaps_rollup"):
         if line.startswith("Pss:"):
@@ -55,8 +63,13 @@ MAIN = f"""
         pids = {{pid for pid, *_ in results}}
         wanted = [[len(TABLE), TABLE[f"key{{number * 1000:07}}"]] for number in range(64)]
         right = [rest for _, *rest in results] == wanted
+        held = [executor.submit(hold, number) for number in range({WORKERS})]
+        while not all(os.path.exists(f"started-{{number}}") for number in range({WORKERS})):
+            time.sleep(0.01)
         print(json.dumps({{"pids": len(pids), "right": right, "table": size}}), flush=True)
         sys.stdin.readline()
+        open("go", "w").close()
+        assert [future.result()[1:] for future in held] == [tuple(one) for one in wanted[:{WORKERS}]]
 """
 
 
@@ -96,7 +109,7 @@ def measure(folder: Path, source: str) -> tuple[dict[str, int], int, int, list[s
                 raise AssertionError(f"nothing was printed; {process.communicate()}")
             below = tree.look(process.pid)
             pids = [process.pid, *below.keepers, *below.supervisors, *below.children]
-            # All workers are there again, in place of those that have run their two tasks.
+            # Each of them is in a task, long after the first ones have been replaced.
             assert len(below.children) >= WORKERS, below
             own = proportional(process.pid)
             total = sum(map(proportional, pids)) + files_in_memory(pids)

@@ -40,10 +40,7 @@ def test_a_program_prints_the_same(program: Program, tmp_path: Path) -> None:
     side_by_side.assert_alike(program, side_by_side.run_all(program, tmp_path, program.sides()))
 
 
-@pytest.mark.parametrize(
-    "program", parameters([one for one in PROGRAMS if "also spawned" not in one.head], slow=True)
-)
-def test_a_program_prints_the_same_with_spawned_children(program: Program, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", parameters(PROGRAMS, slow=True))
+def test_a_program_prints_the_same_however_processes_start(program: Program, tmp_path: Path) -> None:
     skip_where_something_is_missing(program)
-    sides = [*(side for side in program.sides() if side != "ours"), "ours:spawned"]
-    side_by_side.assert_alike(program, side_by_side.run_all(program, tmp_path, sides))
+    side_by_side.assert_alike(program, side_by_side.run_all(program, tmp_path, program.sides(every=True)))

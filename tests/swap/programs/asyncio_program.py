@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """Coroutines hand work to the executor with run_in_executor; a task runs an event loop of its own."""
 
 import asyncio

@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """Tasks share one client per process, made at the first use."""
 
 from pool import Executor

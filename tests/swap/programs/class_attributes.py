@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """Objects that travel as arguments and results change attributes of their class in the worker."""
 
 from pool import Executor

@@ -1,4 +1,3 @@
-# also spawned
 """The guarded block loads settings and builds objects of the script; tasks see them."""
 
 import configparser

@@ -1,5 +1,4 @@
 # start methods: fork forkserver
-# also spawned
 """The top sets the precision and the rounding of decimal numbers, and a context variable."""
 
 import contextvars

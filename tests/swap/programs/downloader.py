@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """A whole small program: a local web server, downloads with a session per process, retries, a summary."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# slow: others tell more of the same
 """The top sets environment variables, the time zone, the folder and the mask of new files."""
 
 import os

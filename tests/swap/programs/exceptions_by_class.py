@@ -1,5 +1,4 @@
 # start methods: fork forkserver
-# also spawned
 """Exceptions of the script are raised in tasks and caught by class here."""
 
 from pool import Executor

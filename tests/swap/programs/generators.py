@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """Generator functions of the script feed the executor, run inside tasks, and go on from task to task."""
 
 import itertools

@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """The guard is written in other ways, and there are two of them."""
 
 import sys

@@ -1,3 +1,4 @@
+# not spawned: each process imports it there
 # only ours: the standard library imports it once per process, or never
 """The script is imported once, however many processes and replacements there are, with its name."""
 

@@ -1,5 +1,5 @@
 # start methods: fork spawn
-# also spawned
+# slow: others tell more of the same
 """An initializer loads a model once per process into a global; predictions leave statistics in it."""
 
 from pool import Executor

@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """Results are of the script's classes: bases, abstract ones, protocols, nested ones and iterators."""
 
 import abc

@@ -1,4 +1,5 @@
 # run: linked_script.py
+# slow: others tell more of the same
 # start methods: fork forkserver
 """Started once more through a symbolic link in another folder."""
 

@@ -1,10 +1,12 @@
-"""main() configures logging to standard output; records of tasks arrive there once each."""
+# start methods: fork spawn
+"""The top configures logging to standard output; records of tasks arrive there once each."""
 
 import logging
 import sys
 
 from pool import Executor
 
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
 logger = logging.getLogger("job")
 
 
@@ -17,7 +19,6 @@ def work(number):
 
 
 def main():
-    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     with Executor(max_workers=1) as executor:
         for number in range(4):
             executor.submit(work, number).result()

@@ -1,5 +1,4 @@
 # start methods: fork spawn
-# also spawned
 """The top configures logging with a dictionary: a file, levels, a filter and a formatter of the script."""
 
 import logging

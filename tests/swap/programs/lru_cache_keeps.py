@@ -1,5 +1,4 @@
 # start methods: fork spawn
-# also spawned
 """functools.lru_cache and functools.cached_property keep what tasks have worked out."""
 
 from functools import cache, cached_property, lru_cache

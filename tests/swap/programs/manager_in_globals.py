@@ -1,3 +1,4 @@
+# slow: others tell more of the same
 """Proxies of a manager, made in main(), are globals that tasks use."""
 
 import multiprocessing

@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """A manager's queue, dict and lock carry objects of the script between tasks and the main process."""
 
 import multiprocessing

@@ -1,5 +1,4 @@
 # start methods: fork spawn
-# also spawned
 """Locks and other things that cannot be pickled are globals of the script."""
 
 import threading

@@ -1,5 +1,4 @@
 # start methods: fork forkserver
-# also spawned
 """A script whose name is no identifier."""
 
 from pool import Executor

@@ -1,4 +1,5 @@
 # run: -O optimised_script.py
+# slow: others tell more of the same
 # start methods: fork forkserver
 """Run with -O: assertions of the script are off in tasks too."""
 

@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """The top tries imports, chooses by platform, and defines by condition."""
 
 import sys

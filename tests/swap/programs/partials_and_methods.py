@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """Callables of every kind: partials, methods, callable objects, constructors, functions as values."""
 
 import functools

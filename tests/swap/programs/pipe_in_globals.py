@@ -1,3 +1,4 @@
+# slow: others tell more of the same
 """Both ends of a pipe are globals: tasks send on it, the main process receives."""
 
 import multiprocessing

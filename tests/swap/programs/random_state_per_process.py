@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """Random numbers that nobody seeds differ from process to process and from task to task."""
 
 import random

@@ -1,5 +1,4 @@
 # start methods: fork forkserver
-# also spawned
 """Functions and classes register themselves by a decorator, by __init_subclass__ and by a metaclass."""
 
 from pool import Executor

@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """Tasks write into a shared memory block, which they find by its name."""
 
 from multiprocessing.shared_memory import SharedMemory

@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """Classes with __slots__, __getstate__ and __setstate__, and a dataclass with slots."""
 
 import threading

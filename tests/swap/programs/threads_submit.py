@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """Threads of the main process share the executor; tasks use threads and subprocesses."""
 
 import subprocess

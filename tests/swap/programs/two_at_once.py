@@ -1,4 +1,5 @@
 # start methods: fork spawn
+# slow: others tell more of the same
 """Two executors at once, each with an initializer, and results of one given to the other."""
 
 from pool import Executor

@@ -1,4 +1,3 @@
-# also spawned
 """Two executors one after the other; between them the main process changes globals."""
 
 from pool import Executor

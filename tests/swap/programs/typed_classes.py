@@ -1,4 +1,5 @@
 # start methods: fork forkserver
+# slow: others tell more of the same
 """NamedTuple, namedtuple, TypedDict, Generic, NewType and a ctypes structure of the script."""
 
 import ctypes

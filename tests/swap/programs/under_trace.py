@@ -1,4 +1,5 @@
 # run: -m trace --count -C counts --ignore-dir=/ under_trace.py
+# slow: others tell more of the same
 # only ours: trace is the main module there, so no name is found
 """Run under trace."""
 

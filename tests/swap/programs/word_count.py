@@ -1,3 +1,4 @@
+# slow: others tell more of the same
 """A whole small program: word counts of files, with stop words, a tally per process and a report."""
 
 import argparse

@@ -1,5 +1,4 @@
 # run: main.py
-# also spawned
 """The executor is made in functions and methods of another module; the tasks are the script's."""
 
 from batch import Runner, run_all

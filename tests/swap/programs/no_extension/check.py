@@ -1,4 +1,5 @@
 # run: check.py
+# slow: others tell more of the same
 # start methods: fork spawn
 """Copies itself to a name without extension, as commands have, and runs that."""
 

@@ -1,6 +1,5 @@
 # run: main.py
 # start methods: fork spawn
-# also spawned
 """The top patches libraries; tasks see it in functions of the script and in those of the library."""
 
 import json

@@ -1,4 +1,5 @@
 # run: job
+# slow: others tell more of the same
 """Run as `python job`, where job is a folder."""
 
 from parts import part
