@@ -16,7 +16,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context, reduction, util
@@ -27,7 +26,7 @@ from typing import Any
 
 import loky
 
-from . import _keeper
+from . import _keeper, _process
 from ._saying import Log
 
 __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
@@ -171,7 +170,7 @@ class Keeper:
                 max_workers=1,
                 context=_loky_context(self._context),
                 timeout=None,  # pyright: ignore[reportArgumentType]
-                env=_flags(),
+                env=_process.flags(),
                 initializer=_keeper.adopt,
                 initargs=(self._theirs, self._parent()),
             )
@@ -297,16 +296,6 @@ def _loky_context(context: str | BaseContext | None) -> Any:
     if context is None:
         return get_context("loky")
     return get_context(context) if isinstance(context, str) else context
-
-
-def _flags() -> dict[str, str]:
-    """Return the environment that gives an interpreter the flags of this one which cannot be set later."""
-    found = {"PYTHONUTF8": str(sys.flags.utf8_mode)}
-    if sys.flags.optimize:
-        found["PYTHONOPTIMIZE"] = str(sys.flags.optimize)
-    if sys.flags.dont_write_bytecode:
-        found["PYTHONDONTWRITEBYTECODE"] = "1"
-    return found
 
 
 def _start_trackers() -> None:

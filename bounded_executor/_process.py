@@ -191,6 +191,28 @@ def _rebuild(wrapped: list[Any]) -> Descriptors:
     return Descriptors([one.detach() for one in wrapped])
 
 
+def flags() -> dict[str, str]:
+    """Return the environment that gives an interpreter the flags of this one which cannot be set later."""
+    found = {"PYTHONUTF8": str(sys.flags.utf8_mode)}
+    if sys.flags.optimize:
+        found["PYTHONOPTIMIZE"] = str(sys.flags.optimize)
+    if sys.flags.dont_write_bytecode:
+        found["PYTHONDONTWRITEBYTECODE"] = "1"
+    return found
+
+
+@contextlib.contextmanager
+def passing_flags_on() -> Iterator[None]:
+    """Have an interpreter that is started meanwhile get the flags of this one."""
+    before = dict(os.environ)
+    os.environ.update(flags())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def die_with(parent: int) -> None:
     """Have this process killed when the thread that started it ends, where the kernel can."""
     if _prctl is None:

@@ -1,6 +1,4 @@
-# start methods: spawn forkserver
-# standard error: without a handler there, logging writes errors to it
-"""main() configures logging, which a process does not inherit that is not forked from this one."""
+"""main() configures logging to standard output; records of tasks arrive there once each."""
 
 import logging
 import sys
