@@ -23,13 +23,16 @@ import threading
 from collections.abc import Iterable, Iterator
 from dis import get_instructions
 from enum import Enum
+from itertools import count
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from . import _log_setup, _namespace, _pickling
+from ._by_value import HEAVY_BYTES
 from ._main_module import Main, MainSpec
-from ._namespace import NAMES, Entry, Global
+from ._namespace import MANY_MANIFESTS, NAMES, Entry, Global, Reference
+from ._saying import Log
 from ._store import Record, Store
 
 __all__ = ["Exports"]
@@ -37,6 +40,9 @@ __all__ = ["Exports"]
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 # Values without parts that could change: what an import binds by them needs no comparison.
 _FIXED = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented), range)
+# Times that a global is put into the store, which only grows. One that changes more often travels with each
+# task.
+MOST_RECORDS = 16
 # Containers that are looked through for functions, as a registry is.
 _FEW = 1000
 _CACHED = type(functools.lru_cache(lambda: None))
@@ -46,13 +52,17 @@ _DISPATCHING = getattr(functools.singledispatch(lambda _: None), "__code__", Non
 _names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
 
 
+_log = Log()
+
+
 class _Sent:
     """What was put into the store for one global."""
 
-    __slots__ = ("entry", "fixed", "uses", "value")
+    __slots__ = ("entry", "fixed", "times", "uses", "value")
 
-    def __init__(self, entry: Entry, value: Any, uses: tuple[Any, ...]) -> None:
+    def __init__(self, entry: Entry, value: Any, uses: tuple[Any, ...], times: int) -> None:
         self.entry = entry
+        self.times = times
         self.fixed = type(value) in _FIXED
         # A large table that the program has dropped must not be kept here.
         self.value: Any = value if self.fixed else _weakly(value)
@@ -61,7 +71,7 @@ class _Sent:
     def is_of(self, value: Any) -> bool:
         """Return whether it was made of this object."""
         if self.fixed:
-            return type(value) is type(self.value) and value == self.value
+            return value is self.value or (type(value) is type(self.value) and value == self.value)
         return self.value is not None and self.value() is value
 
 
@@ -88,6 +98,8 @@ class Exports:
         self._imports = main.spec.code is not None
         self._is_main = getattr(sys.modules.get("__main__"), "__dict__", None) is main.namespace
         self._lock = threading.Lock()
+        self._versions = count()
+        self._told: set[str] = set()
         self._store: Store | None = None
         self._sent: dict[str, _Sent] = {}
         # Functions and classes that went by value, which come back as themselves.
@@ -243,7 +255,7 @@ class Exports:
                 # See `stop_importing`.
                 if self._imports:
                     manifest = -1 if uses is not None else self._reference(obj)
-                    if manifest >= 0:
+                    if manifest != -1:
                         return _namespace.referred, (manifest, name)
                     if uses is None and self._is_main:
                         return NotImplemented
@@ -299,14 +311,18 @@ class Exports:
 
     # Manifests
 
-    def _reference(self, obj: Any) -> int:
-        """Return the manifest of the globals that an object uses; -1 if it uses none."""
+    def _reference(self, obj: Any) -> Reference:
+        """Return what names the globals that an object uses."""
         if self._is_early:
             self._early.append(obj)
             return -1
         known = self._references.get(obj) if self._imports else None
         if known is None:
-            known = self._write(self._find_all([obj], ()))
+            found = self._find_all([obj], ())
+            inline = tuple(one for one in found.values() if one.inline is not None)
+            known = self._write({name: one for name, one in found.items() if one.inline is None})
+            if inline:
+                return known, inline
             if self._imports:
                 self._references[obj] = known
         return known
@@ -338,6 +354,8 @@ class Exports:
         with self._lock:
             offset = self._manifests.get(entries)
             if offset is None:
+                if len(self._manifests) > MANY_MANIFESTS:
+                    self._manifests.clear()
                 pickled = pickle.dumps(list(entries), pickle.HIGHEST_PROTOCOL)
                 offset = self._manifests[entries] = self._open().append(pickled)
         return offset
@@ -358,7 +376,7 @@ class Exports:
                 todo.append(value)
                 return
         sent = self._send(name, value, frozenset())
-        if sent.entry.offset >= 0 or sent.entry.text:
+        if sent.entry.offset >= 0 or sent.entry.inline is not None or sent.entry.text:
             found[name] = sent.entry
         todo.extend(one for reference in sent.uses if (one := reference()) is not None)
 
@@ -443,15 +461,31 @@ class Exports:
             ):
                 return latest
             rebinds = self.spec.script is None or name in self.spec.script.rebound
-            offset = self._open().append(data) if data else -1
-            entry = Entry(name, offset, is_object, rebinds, text)
-            if is_object:
+            times = 1 if latest is None else latest.times + 1
+            inline = bytes(data) if data and times > MOST_RECORDS else None
+            offset = self._open().append(data) if data and inline is None else -1
+            entry = Entry(name, offset, next(self._versions), inline, is_object, rebinds, text)
+            if is_object and offset >= 0:
                 self._objects[offset] = value
-            sent = self._sent[name] = _Sent(entry, value, tuple(map(_weakly, uses)))
+            sent = self._sent[name] = _Sent(entry, value, tuple(map(_weakly, uses)), times)
+        if known is not None and len(data) > HEAVY_BYTES:
+            self._tell_heavy(name, len(data))
         return sent
+
+    def _tell_heavy(self, name: str, size: int) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning(
+                "the global %s of the main module, %d bytes, is pickled again for each task that uses it, to "
+                "see whether it has changed. Have the script imported, by a guard, or put it into a module.",
+                name,
+                size,
+            )
 
     def _has(self, entry: Entry, data: Any, text: str) -> bool:
         """Return whether an entry is what would be put into the store once more."""
+        if entry.inline is not None:
+            return bool(entry.inline == data)
         if entry.offset < 0 or not data:
             return entry.offset < 0 and not data and entry.text == text
         return Record(self._open().fd, entry.offset).has(data)

@@ -20,6 +20,7 @@ import marshal
 import pickle
 import sys
 from collections import deque
+from collections.abc import Iterable
 from functools import lru_cache, singledispatch
 from itertools import count
 from operator import attrgetter
@@ -57,6 +58,8 @@ __all__ = [
 NAMES = ("__main__", "__mp_main__")
 
 _MISSING: Any = object()
+# Manifests that are remembered as known; a program may make any number.
+MANY_MANIFESTS = 10_000
 _CACHED = type(lru_cache(lambda: None))
 _marshalled: dict[CodeType, bytes] = {}
 _numbers = count(1)
@@ -69,7 +72,9 @@ class Entry(NamedTuple):
 
     Attributes:
         name: the global's; ``Class.attribute`` for the latter.
-        offset: where its record is, which is also its version; -1: it could not be pickled.
+        offset: where its record is; -1: there is none.
+        version: the higher one is the newer one.
+        inline: its pickle, where it changes so often that there is no record.
         is_object: a function or a class, which tasks may also refer to by the offset.
         rebinds: the parent may have assigned it anew, rather than only changed the object.
         text: why it could not be pickled.
@@ -77,6 +82,8 @@ class Entry(NamedTuple):
 
     name: str
     offset: int
+    version: int
+    inline: bytes | None
     is_object: bool
     rebinds: bool
     text: str
@@ -95,6 +102,11 @@ _manifests: set[int] = set()
 _objects: dict[int, Any] = {}
 _offsets: dict[int, int] = {}  # the other way round, by identity
 _unfit: dict[str, str] = {}
+
+
+# What names the globals that an object uses: the place of a manifest, -1 for none, or that with entries that
+# are in no manifest.
+Reference = int | tuple[int, tuple[Entry, ...]]
 
 
 class _Alias(ModuleType):
@@ -212,13 +224,13 @@ def _find_global(module: str, path: str) -> Any:
     return attrgetter(path)(importlib.import_module(module))
 
 
-def referred(manifest: int, qualname: str) -> Any:
+def referred(manifest: Reference, qualname: str) -> Any:
     """Do the same, and have the globals of a manifest first."""
     apply(manifest)
     return named(qualname)
 
 
-def sent(offset: int, path: tuple[str, ...], manifest: int) -> Any:
+def sent(offset: int, path: tuple[str, ...], manifest: Reference) -> Any:
     """Return a function or class that came by value, or an attribute of it.
 
     Args:
@@ -233,7 +245,7 @@ def sent(offset: int, path: tuple[str, ...], manifest: int) -> Any:
     return found
 
 
-def make_function(code: bytes, name: str, cells: int, manifest: int = -1) -> FunctionType:
+def make_function(code: bytes, name: str, cells: int, manifest: Reference = -1) -> FunctionType:
     """Return a function of the main module that came by value; its state is set afterwards.
 
     Args:
@@ -294,23 +306,34 @@ def apply_log_setup(offset: int) -> None:
     _log_setup.apply(_load(offset))
 
 
-def apply(manifest: int) -> None:
-    """Have the globals that a manifest lists, as far as they are newer than what is here."""
+def apply(manifest: Reference) -> None:
+    """Have the globals that a reference names, as far as they are newer than what is here."""
+    if isinstance(manifest, tuple):
+        manifest, entries = manifest
+        apply(manifest)
+        _take(entries)
+        return
     if manifest < 0 or manifest in _manifests:
         return
+    if len(_manifests) > MANY_MANIFESTS:
+        # To look at one again changes nothing.
+        _manifests.clear()
     # Before: what arrives may refer to the same manifest.
     _manifests.add(manifest)
     try:
-        entries: list[Entry] = _load(manifest)
-        for entry in entries:
-            if entry.offset < 0:
-                _unfit[entry.name] = entry.text
-            elif entry.offset > _applied.get(entry.name, -1):
-                _bind(entry)
-                _applied[entry.name] = entry.offset
+        _take(_load(manifest))
     except BaseException:
         _manifests.discard(manifest)
         raise
+
+
+def _take(entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        if entry.offset < 0 and entry.inline is None:
+            _unfit[entry.name] = entry.text
+        elif entry.version > _applied.get(entry.name, -1):
+            _bind(entry)
+            _applied[entry.name] = entry.version
 
 
 def explain(error: BaseException) -> None:
@@ -335,9 +358,13 @@ def _bind(entry: Entry) -> None:
     if imported and own is not was and entry.name not in _applied:
         # A task, or the initializer, has assigned it since.
         return
-    if imported and not entry.is_object and _pickling.is_same(own, _COMPARED, Record(_fd, entry.offset)):
+    is_value = entry.inline is None and not entry.is_object
+    if imported and is_value and _pickling.is_same(own, _COMPARED, Record(_fd, entry.offset)):
         return
-    new = _object(entry.offset) if entry.is_object else _load(entry.offset)
+    if entry.inline is not None:
+        new = pickle.loads(entry.inline)
+    else:
+        new = _object(entry.offset) if entry.is_object else _load(entry.offset)
     if imported and not entry.rebinds and _update(own, new):
         return
     if isinstance(holder, type):
@@ -414,7 +441,7 @@ def _load(offset: int) -> Any:
 # How this process refers to the main module's objects
 
 
-def reduce_function(function: FunctionType, manifest: int) -> Any:
+def reduce_function(function: FunctionType, manifest: Reference) -> Any:
     """Return what a pickle has for a function of the main module that travels by value."""
     code = function.__code__
     marshalled = _marshalled.get(code)

@@ -624,3 +624,28 @@ def test_a_worker_has_the_script_as_it_was_when_it_began(run_file: RunFile) -> N
     )
     assert out == "1 [1, 1, 1]\n"
     assert not os.path.exists("script.py")
+
+
+def test_a_global_that_changes_with_each_task_does_not_pile_up() -> None:
+    code = CELLS + textwrap.dedent(
+        """
+        import os, tracemalloc
+
+        number = 0
+        results = []
+
+        class Thing:
+            count = 0
+
+        def look():
+            return number, len(results), Thing.count
+
+        for number in range(200):
+            results.append("x" * 10_000)
+            Thing.count += 1
+            assert ex.submit(look).result() == (number, number + 1, number + 1)
+        store = ex._core.backend._session.exports.store_fd
+        assert os.fstat(store).st_size < 4_000_000, os.fstat(store).st_size
+        """
+    )
+    run_script(code, quiet=False)
