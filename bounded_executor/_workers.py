@@ -349,8 +349,6 @@ class Workers(Backend):
         """Go on with a new supervisor: the children of the lost one die with it."""
         failure = self._supervision.main_failure(stuck)
         asked_for, words = self._supervision.lose()
-        if failure is not None:
-            self._fall_back(failure, words)
         children = list(self.roster)
         # The kernel kills them after it has closed the supervisor's socket. Until then one may go on.
         await_ends([child.pid for child in children if child.pid is not None])
@@ -361,6 +359,9 @@ class Workers(Backend):
             work = self.roster.remove(child)
             if work is not None:
                 left.append((child, work))
+        is_wanted = left or self._dispatcher.waiting_works or not self._dispatcher.drained
+        if failure is not None and is_wanted and not self.endings.killing:
+            self._fall_back(failure, words)
         if self.endings.supervisor_lost(asked_for, useful, left, words) or stuck:
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
