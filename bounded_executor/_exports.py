@@ -100,7 +100,7 @@ class Exports:
         self._lock = threading.Lock()
         self._versions = count()
         self._told: set[str] = set()
-        self._store: Store | None = None
+        self._store: Store | None = Store()
         self._sent: dict[str, _Sent] = {}
         # Functions and classes that went by value, which come back as themselves.
         self._objects: dict[int, Any] = {}
@@ -121,8 +121,9 @@ class Exports:
 
     @property
     def store_fd(self) -> int:
-        """The descriptor of the store."""
-        return self._open().fd
+        """The descriptor of the store; there is one until :meth:`close`."""
+        assert self._store is not None
+        return self._store.fd
 
     def is_of_main(self, obj: Any) -> bool:
         """Return whether an object belongs to the main module."""
@@ -205,7 +206,7 @@ class Exports:
         except Exception:
             # A formatter or a filter that cannot be pickled; levels and the rest are not worth an error.
             return -1
-        return self._open().append(pickled)
+        return self._append(pickled)
 
     def begin(self) -> None:
         """Note that the first process is about to be started."""
@@ -227,9 +228,7 @@ class Exports:
 
     def close(self) -> None:
         """Close the store and all descriptors; takes no lock."""
-        store, self._store = self._store, None
-        if store is not None:
-            store.close()
+        self._store = None
         self.start.close()
 
     # How one object is referred to
@@ -357,7 +356,7 @@ class Exports:
                 if len(self._manifests) > MANY_MANIFESTS:
                     self._manifests.clear()
                 pickled = pickle.dumps(list(entries), pickle.HIGHEST_PROTOCOL)
-                offset = self._manifests[entries] = self._open().append(pickled)
+                offset = self._manifests[entries] = self._append(pickled)
         return offset
 
     def _include(self, name: str, found: dict[str, Entry], todo: list[Any]) -> None:
@@ -463,7 +462,7 @@ class Exports:
             rebinds = self.spec.script is None or name in self.spec.script.rebound
             times = 1 if latest is None else latest.times + 1
             inline = bytes(data) if data and times > MOST_RECORDS else None
-            offset = self._open().append(data) if data and inline is None else -1
+            offset = self._append(data) if data and inline is None else -1
             entry = Entry(name, offset, next(self._versions), inline, is_object, rebinds, text)
             if is_object and offset >= 0:
                 self._objects[offset] = value
@@ -488,7 +487,8 @@ class Exports:
             return bool(entry.inline == data)
         if entry.offset < 0 or not data:
             return entry.offset < 0 and not data and entry.text == text
-        return Record(self._open().fd, entry.offset).has(data)
+        store = self._store
+        return store is not None and Record(store.fd, entry.offset).has(data)
 
     def _is_bound_by_import(self, name: str) -> bool:
         return self._imports and self.spec.script is not None and name in self.spec.script.bound
@@ -505,11 +505,10 @@ class Exports:
                     # A task that uses it is told, or its lock gets a twin.
                     continue
 
-    def _open(self) -> Store:
+    def _append(self, data: Any) -> int:
+        # The executor has ended, and refuses the task that this is for.
         store = self._store
-        if store is None:
-            store = self._store = Store()
-        return store
+        return 0 if store is None else store.append(data)
 
 
 class _EntryReferences:

@@ -6,6 +6,7 @@ later has all of it.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -20,7 +21,8 @@ _LENGTH = struct.Struct("<Q")
 class Store:
     """The parent's side; may be used by any thread.
 
-    ``_lock`` guards ``_end``. Nothing is done under it but writing to memory.
+    It is closed when its last user drops it, so that nobody writes to a descriptor that has become another
+    file's. ``_lock`` guards ``_end``. Nothing is done under it but writing to memory.
     """
 
     def __init__(self) -> None:
@@ -44,9 +46,9 @@ class Store:
             self._end = offset + _LENGTH.size + view.nbytes
         return offset
 
-    def close(self) -> None:
-        """Close the parent's descriptor; processes that have one of their own keep the file."""
-        os.close(self.fd)
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):
+            os.close(self.fd)
 
 
 def _write(fd: int, data: Any, offset: int) -> None:

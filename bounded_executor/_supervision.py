@@ -146,6 +146,11 @@ class Supervision:
         status = self._session.status_of(self._importer) if self._importer else None
         return "its process ended" if status is None else f"its process {describe(status)}"
 
+    def dismiss(self) -> bool:
+        """Take the end of the supervisor as one that was asked for; return whether there is one."""
+        self._resigned = True
+        return self._channel is not None
+
     def lose(self) -> tuple[bool, str]:
         """Forget a supervisor that has ended.
 

@@ -234,8 +234,10 @@ class Workers(Backend):
             if not self._any_ready:
                 self._break(f"{bytes(frame.body).decode()} that a worker process has before its first task")
         elif frame.kind == Kind.MAIN:
-            self._fall_back(bytes(frame.body).decode(), "")
-            self._lose_supervisor(stuck=True)
+            if self._session.exports.imports:
+                self._fall_back(bytes(frame.body).decode(), "")
+                # Not here: this may be one of several children that are heard for the last time.
+                self.note(self._dismiss_supervisor)
         elif frame.kind == Kind.MODULES:
             self._supervision.share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
@@ -367,6 +369,11 @@ class Workers(Backend):
             self._session.drop_keeper()
         for child in children:
             self._forget(child)
+
+    def _dismiss_supervisor(self) -> None:
+        """Have the next children come from another supervisor, whose configuration is the new one."""
+        if self._supervision.dismiss():
+            self._lose_supervisor(stuck=True)
 
     def _fall_back(self, why: str, words: str) -> None:
         """Go on by value, because the main module cannot be imported."""

@@ -649,3 +649,28 @@ def test_a_global_that_changes_with_each_task_does_not_pile_up() -> None:
         """
     )
     run_script(code, quiet=False)
+
+
+def test_an_import_that_fails_only_in_a_later_worker(run_file: RunFile) -> None:
+    out = run_file(
+        """
+        import os
+
+        with open("imports.txt", "a") as file:
+            file.write("x")
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        if os.path.getsize("imports.txt") >= 4:
+            raise LookupError("the fourth")
+
+        def task(value):
+            return value + 1
+
+        if __name__ == "__main__":
+            with BoundedProcessPoolExecutor(2, max_tasks_per_child=1) as ex:
+                print(list(ex.map(task, range(8), chunksize=1)) == list(range(1, 9)))
+        """,
+        quiet=False,
+    )
+    assert out.startswith("True\n"), out
+    assert out.count("could not be imported") == 1, out
+    assert "supervisor of the processes ended" not in out, out
