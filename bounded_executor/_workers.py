@@ -75,6 +75,7 @@ class Workers(Backend):
         )
         self._hold_up = self._hearing.hold_up
         self._any_ready = False
+        self._by_value = not session.exports.imports
         self._giver = Giver(
             settings.max_workers,
             dispatcher,
@@ -234,7 +235,7 @@ class Workers(Backend):
             if not self._any_ready:
                 self._break(f"{bytes(frame.body).decode()} that a worker process has before its first task")
         elif frame.kind == Kind.MAIN:
-            if self._session.exports.imports:
+            if not self._by_value:
                 self._fall_back(bytes(frame.body).decode(), "")
                 # Not here: this may be one of several children that are heard for the last time.
                 self.note(self._dismiss_supervisor)
@@ -377,8 +378,9 @@ class Workers(Backend):
 
     def _fall_back(self, why: str, words: str) -> None:
         """Go on by value, because the main module cannot be imported."""
-        if not self._session.exports.imports:
+        if self._by_value:
             return
+        self._by_value = True
         _log.warning(
             "the main module %s could not be imported for the worker processes: %s. Its functions travel by "
             "value from now on, and what its top level does to a process is missing in the workers. "
