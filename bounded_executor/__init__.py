@@ -1,5 +1,6 @@
 """A process pool executor with bounded memory, in place of ``ProcessPoolExecutor``."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ __all__ = [
 ]
 
 
+_EXECUTORS = {"BoundedExecutor": "_executor", "BoundedProcessPoolExecutor": "_pool"}
+
+
 def __getattr__(name: str) -> Any:
     # Our own processes import modules of this package too, and are to start without the executor:
     # it would cost each of them time and memory.
@@ -35,11 +39,21 @@ def __getattr__(name: str) -> Any:
         return version("loky-bounded-executor")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _EXECUTORS and _main_is_imported():
+        from ._deferred import Deferred
+
+        return Deferred(f"{__name__}.{_EXECUTORS[name]}", name)
     from . import _executor, _future, _pool, errors, events, stats
 
     for module in (_executor, _future, _pool, errors, events, stats):
         globals().update({public: getattr(module, public) for public in module.__all__ if public in __all__})
     return globals()[name]
+
+
+def _main_is_imported() -> bool:
+    """Return whether this process imports a main module for tasks, which seldom need an executor."""
+    module = sys.modules.get(f"{__name__}._main_module")
+    return module is not None and module.is_importing()
 
 
 def __dir__() -> list[str]:

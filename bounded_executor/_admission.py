@@ -1,8 +1,10 @@
 """Tells the callers that must never block: done-callbacks, coroutines, and tasks in this process.
 
 A coroutine that waits for a slot stops the event loop, and with it perhaps the very code that
-would let a slot become free. So such a caller is admitted above the bound. A plain function that
-happens to run while a loop is running, such as a notebook cell, blocks like everybody else.
+would let a slot become free. So such a caller is admitted above the bound, and so is a plain function that it
+calls, at any depth. A notebook's kernel runs a cell, too, from a coroutine. That is the user's own code and
+has the loop for itself, so it blocks: the top level of a module, between the two, is where the coroutine is
+out of reach.
 
 A task that submits to its own executor holds a slot itself, and others may hold all that are left.
 """
@@ -41,16 +43,17 @@ def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
         asyncio.get_running_loop()
     except (RuntimeError, AttributeError):
         return None
-    while frame.f_code.co_name in ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"):
-        if frame.f_back is None:
-            break
-        frame = frame.f_back
-    code = frame.f_code
-    if code.co_flags & _ASYNC:
-        return f"the coroutine {code.co_name}"
     # A loop written in C has no frame of its own; then this is the function that called it.
-    if code.co_name == "run_in_executor" or "run_in_executor" in code.co_names:
+    code = frame.f_code
+    if not code.co_flags & _ASYNC and "run_in_executor" in (code.co_name, *code.co_names):
         return "run_in_executor"
+    while frame is not None:
+        code = frame.f_code
+        if code.co_flags & _ASYNC:
+            return f"the coroutine {code.co_name}"
+        if not code.co_flags & inspect.CO_OPTIMIZED and frame.f_locals is frame.f_globals:
+            return None
+        frame = frame.f_back
     return None
 
 

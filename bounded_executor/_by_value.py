@@ -30,17 +30,24 @@ def name_of(fn: Callable[..., Any]) -> str:
     return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
 
 
-def tell_heavy(fn: Callable[..., Any]) -> None:
-    """Say that a function is heavy, if it is, and which of its globals are why."""
+def tell_heavy(fn: Callable[..., Any], total: int | None = None) -> None:
+    """Say that a function is heavy, if it is, and which of its globals are why.
+
+    Args:
+        fn: the function.
+        total: bytes of its pickle, where its globals do not travel with it; None: they do.
+    """
     name = name_of(fn)
     if name in _told or not isinstance(fn, FunctionType):
         return
     _told.add(name)
-    total = len(cloudpickle.dumps(fn))
+    globals_too = total is None
+    if total is None:
+        total = len(cloudpickle.dumps(fn))
     if total <= HEAVY_BYTES:
         return
     heavy = []
-    for key, value in _globals_of(fn):
+    for key, value in _globals_of(fn) if globals_too else ():
         try:
             size = len(cloudpickle.dumps(value))
         except Exception:

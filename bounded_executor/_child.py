@@ -7,6 +7,7 @@ no crash that follows costs anybody: it has been sent, or is kept where the pare
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -16,19 +17,32 @@ import pickle
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, NoReturn
 
-from . import _main_module, _memory, _pickling, _process, _report
+from . import _main_module, _memory, _namespace, _pickling, _process, _report
 from ._board import BEGUN, STOP, TURN_SHIFT, Place
 from ._limits import Limits
 from ._original import Original
 from ._outbox import Outbox
 from ._parts import Parts, load, load_item
-from ._wire import Body, Frame, Kind, Order, read_frame, write_frame
+from ._wire import Body, Frame, Kind, MainOutcome, Order, read_frame, write_frame
 
 __all__ = ["main"]
+
+
+class Inherited(NamedTuple):
+    """What the import of the main module has set in a process and the supervisor does not keep for itself.
+
+    Attributes:
+        collects: garbage is collected.
+        handlers: those of the signals that a supervisor handles in its own way.
+    """
+
+    collects: bool
+    handlers: Mapping[int, Any]
 
 
 class Plan(NamedTuple):
@@ -36,11 +50,13 @@ class Plan(NamedTuple):
 
     Attributes:
         config: the executor's settings that a child needs.
-        fds: the descriptors that ``config.initializer`` refers to.
+        fds: the store's descriptor, and those that it and ``config.initializer`` refer to.
         order: what this child alone is told.
         board: memory shared with the parent; None where there is none.
         report: the descriptor of the file for its last words, or none.
         parent: process id of the supervisor, which the child must not outlive.
+        has_main: the process is forked from one that has the main module and all that belongs to it.
+        inherited: what the main module has set that is not there by itself; None: nothing.
     """
 
     config: _process.Config
@@ -49,6 +65,8 @@ class Plan(NamedTuple):
     board: Any
     report: _process.Descriptors
     parent: int
+    has_main: bool
+    inherited: Inherited | None
 
 
 def main(sock: socket.socket, plan: Plan) -> None:
@@ -69,18 +87,50 @@ def main(sock: socket.socket, plan: Plan) -> None:
             importlib.import_module(name)
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
-    _main_module.install(config.main)
     sock.setblocking(True)
     gc.enable()
+    # Whatever is not called does not touch, and so copy, its pages.
+    if not plan.has_main and not _set_up_main(sock, plan):
+        return
+    if plan.inherited is not None:
+        if not plan.inherited.collects:
+            gc.disable()
+        _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
     _reseed()
     _Runner(sock, plan, recording).run()
+
+
+def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
+    """Have the main module, and what tasks expect in it; False where this process is of no use without it."""
+    config = plan.config
+    store, *inherited = plan.fds.numbers
+    _namespace.open_store(store, config.sender)
+    _pickling.receive_descriptors(inherited)
+    if not config.share_main:
+        try:
+            with config.at_start():
+                _main_module.set_up(config.main)
+        except BaseException as error:
+            traceback.print_exception(type(error), error, error.__traceback__)
+            write_frame(sock, Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
+            return False
+    # What cannot be unpickled fails the tasks that use it.
+    with contextlib.suppress(Exception):
+        _namespace.apply(config.manifest)
+    with contextlib.suppress(Exception):
+        _namespace.apply_log_setup(config.log_setup)
+    return True
 
 
 def _reseed() -> None:
     # Python reseeds its own generator after a fork; NumPy's global one would repeat itself in
     # every child whose supervisor has imported it.
     numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
+    if numpy_random is None:
+        return
+    # Where the program has seeded it, NumPy has dropped the seed of its own.
+    generator = getattr(getattr(numpy_random.mtrand, "_rand", None), "_bit_generator", None)
+    if getattr(generator, "_seed_seq", True) is not None:
         numpy_random.seed()
 
 
@@ -135,9 +185,10 @@ class _Runner:
         if pickled is None:
             return True
         try:
-            initializer, initargs = _pickling.load_inherited(pickled, self._plan.fds.numbers)
+            initializer, initargs = pickle.loads(pickled)
             initializer(*initargs)
         except BaseException as error:
+            _namespace.explain(error)
             try:
                 # Where, and how, the standard library says it. A handler may raise, or end the process.
                 logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
@@ -227,6 +278,7 @@ class _Runner:
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
         self._limits.explain(error)
+        _namespace.explain(error)
         body = _pickling.dump_error(error)
         error.__traceback__ = None
         self._count_task(error)

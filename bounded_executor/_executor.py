@@ -190,8 +190,8 @@ class BoundedExecutor(Coroutines, Executor):
         """Run ``fn(*args, **kwargs)`` in a worker.
 
         Waits for a slot, first come first served. A caller that must never block, that is a
-        done-callback, ``loop.run_in_executor``, the body of an ``async def`` or a task of this executor
-        in a thread, is admitted above the bound instead, which ``stats()`` counts.
+        done-callback, ``loop.run_in_executor``, an ``async def`` with all that it calls, or a task of this
+        executor in a thread, is admitted above the bound instead, which ``stats()`` counts.
 
         Args:
             fn: the callable; a call that cannot be pickled fails its future.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 from weakref import ReferenceType, ref
 
 from . import _pickling
+from ._exports import Exports
 from ._parts import Item, Parts
 
 __all__ = ["Codec", "Function", "Functions"]
@@ -77,13 +77,17 @@ class Codec(Protocol):
 class Functions:
     """The functions that one executor has been given, whose calls are pickled; holds none of them.
 
+    Args:
+        exports: refers to the main module's objects, where workers have a main module; else None.
+
     Two threads that come with the same new function at once may each make a record of it, which costs
     an average that begins anew and nothing else. So no lock is needed.
     """
 
     numbers = True
 
-    def __init__(self) -> None:
+    def __init__(self, exports: Exports | None = None) -> None:
+        self._exports = exports
         self._named: dict[ReferenceType[Any], Function] = {}
         self._others: dict[str, Function] = {}
 
@@ -94,8 +98,8 @@ class Functions:
         if not kwargs:
             function = self._find(fn)
             if function is not None:
-                return function, _pickling.dump_args(args)
-        body = _pickling.dump_call(fn, (fn, args, kwargs))
+                return function, _pickling.dump_args(args, self._exports)
+        body = _pickling.dump_call(fn, (fn, args, kwargs), self._exports)
         name = _pickling.name_of(fn)
         function = self._others.get(name)
         if function is None:
@@ -107,15 +111,15 @@ class Functions:
         """Return what is known of a function that is pickled once for many tasks."""
         function = self._find(fn)
         if function is None:
-            function = Function(_pickling.name_of(fn), _pickling.dump_function(fn))
+            function = Function(_pickling.name_of(fn), _pickling.dump_function(fn, self._exports))
         return function
 
     def item(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> bytes | Parts:
         """Return the pickle of what one task of a map needs besides the function."""
-        return _pickling.dump_args(args)
+        return _pickling.dump_args(args, self._exports)
 
     def _find(self, fn: Callable[..., Any]) -> Function | None:
-        """Return the record of a function that can be imported by its name; None for any other."""
+        """Return the record of a function that workers have by its name; None for any other."""
         if type(fn) is not FunctionType and type(fn) is not BuiltinFunctionType:
             return None
         key = ref(fn)
@@ -123,9 +127,15 @@ class Functions:
         # It may have been replaced in its module since.
         if getattr(sys.modules.get(fn.__module__), fn.__qualname__, None) is not fn:
             return None
-        if function is None and _pickling.can_import(fn.__module__):
+        if function is None:
+            exports = self._exports
+            if exports is not None and exports.is_of_main(fn):
+                if not exports.goes_by_name(fn):
+                    return None
+            elif not _pickling.can_import(fn.__module__):
+                return None
             _make_room(self._named)
-            body = pickle.dumps(fn, pickle.HIGHEST_PROTOCOL)
+            body = _pickling.dump_function(fn, exports)
             function = self._named[key] = Function(_pickling.name_of(fn), body, named=True)
         return function
 

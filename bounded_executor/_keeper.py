@@ -19,10 +19,13 @@ from time import monotonic
 from . import _process, _supervisor
 from ._family import Family
 
-__all__ = ["QUIT", "START", "adopt", "serve"]
+__all__ = ["QUIT", "START", "STATUS", "adopt", "serve"]
 
 START = b"start"
 QUIT = b"quit"
+STATUS = b"status "
+# How many supervisors may have ended whose status has not been asked for.
+KEPT_STATUSES = 16
 PARTING_SECONDS = 5.0
 
 _control: Connection | None = None
@@ -61,9 +64,10 @@ def serve(forked: bool) -> None:
     # Whoever stops a supervisor would stop every task that is still to come.
     family = Family(forked, control, resume=True)
     supervisors: set[int] = set()
+    statuses: dict[int, int] = {}
     while True:
         asked = family.wait()
-        supervisors.difference_update(pid for pid, _, _ in family.reap())
+        _reap(family, supervisors, statuses)
         if not asked:
             continue
         try:
@@ -76,12 +80,27 @@ def serve(forked: bool) -> None:
             # Their executors have ended, so one that stays is stuck in a module's import.
             deadline = monotonic() + PARTING_SECONDS
             while supervisors and family.wait_ended(deadline - monotonic()):
-                supervisors.difference_update(pid for pid, _, _ in family.reap())
+                _reap(family, supervisors, statuses)
             _kill(supervisors)
             family.close()
             return
         with socket.socket(fileno=reduction.recv_handle(control)) as sock:
-            supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+            if message.startswith(STATUS):
+                pid = int(message[len(STATUS) :])
+                while pid in supervisors and family.wait_ended(PARTING_SECONDS):
+                    _reap(family, supervisors, statuses)
+                with contextlib.suppress(OSError):
+                    sock.sendall(str(statuses.get(pid, "")).encode())
+            else:
+                supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+
+
+def _reap(family: Family, supervisors: set[int], statuses: dict[int, int]) -> None:
+    for pid, status, _ in family.reap():
+        supervisors.discard(pid)
+        statuses[pid] = status
+    while len(statuses) > KEPT_STATUSES:
+        del statuses[next(iter(statuses))]
 
 
 def _kill(pids: set[int]) -> None:

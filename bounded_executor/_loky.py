@@ -26,7 +26,7 @@ from typing import Any
 
 import loky
 
-from . import _keeper
+from . import _keeper, _process
 from ._saying import Log
 
 __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
@@ -34,6 +34,9 @@ __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lea
 cpu_count = loky.cpu_count
 
 _log = Log()
+
+# A keeper answers at once, unless it is gone.
+STATUS_SECONDS = 5.0
 _told_of_fork = False
 
 _lock = threading.Lock()
@@ -104,9 +107,22 @@ class Keeper:
             self._spare = self._start_supervisor()
 
     def _start_supervisor(self) -> socket.socket:
+        return self._ask(_keeper.START)
+
+    def status_of(self, pid: int) -> int | None:
+        """Return how a supervisor has ended, negative for a signal; None where that is not known."""
+        with self._ask(_keeper.STATUS + str(pid).encode()) as sock:
+            sock.settimeout(STATUS_SECONDS)
+            try:
+                return int(sock.recv(64))
+            except (OSError, ValueError):
+                return None
+
+    def _ask(self, message: bytes) -> socket.socket:
+        """Send a message, and one end of a socket pair; return the other."""
         ours, theirs = socket.socketpair()
         with theirs, contextlib.suppress(OSError):
-            self._control.send_bytes(_keeper.START)
+            self._control.send_bytes(message)
             reduction.send_handle(self._control, theirs.fileno(), None)
         return ours
 
@@ -154,6 +170,7 @@ class Keeper:
                 max_workers=1,
                 context=_loky_context(self._context),
                 timeout=None,  # pyright: ignore[reportArgumentType]
+                env=_process.flags(),
                 initializer=_keeper.adopt,
                 initargs=(self._theirs, self._parent()),
             )

@@ -9,6 +9,7 @@ from typing import Any
 
 import cloudpickle
 
+from ._namespace import NAMES
 from ._pickling import can_import
 
 __all__ = ["modules_of"]
@@ -18,6 +19,9 @@ def modules_of(fn: Callable[..., Any]) -> tuple[str, ...]:
     """Return names of modules that a worker will import to run ``fn``, as far as its pickle tells."""
     inner = getattr(fn, "func", fn)
     module = getattr(inner, "__module__", None)
+    if module in NAMES:
+        # Its import, or the globals that are sent before the first task, bring them.
+        return ()
     if isinstance(module, str) and can_import(module):
         return () if module == "builtins" else (module,)
     try:

@@ -174,6 +174,7 @@ class Settings(Bounds):
     idle_timeout: float
     preload: tuple[str, ...]
     forward_logs: bool
+    import_main: bool
 
     @property
     def limits_memory(self) -> bool:
@@ -205,6 +206,7 @@ class Settings(Bounds):
         preload: Any,
         on_event: Any,
         forward_logs: Any,
+        import_main: Any,
         default_workers: Callable[[], int],
     ) -> Settings:
         """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
@@ -248,4 +250,5 @@ class Settings(Bounds):
             idle_timeout=check_seconds("idle_timeout", idle_timeout),
             preload=_check_modules("preload", preload),
             forward_logs=check_bool("forward_logs", forward_logs),
+            import_main=check_bool("import_main", import_main),
         )

@@ -2,7 +2,9 @@
 
 Plain ``pickle`` is faster and its classes stay the same on both sides, but it names everything by
 its module. So it is used only where the other side can import every module that is named;
-``cloudpickle`` sends the rest by value: what lives in ``__main__``, lambdas, local functions.
+``cloudpickle`` sends the rest by value: lambdas, local functions. What becomes of the main module's objects
+is up to *references*: those of an executor (``_exports``) in the parent, those of the process
+(``_namespace``) in a worker.
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ import multiprocessing.context
 import os
 import pickle
 import sys
+import threading
 import traceback
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
+from enum import EnumMeta
+from functools import cached_property, lru_cache
 from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from types import FunctionType
-from typing import Any, ClassVar
+from typing import Any, Protocol
 
 import cloudpickle
 
@@ -29,8 +34,12 @@ from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
+from ._store import Comparing
 
 __all__ = [
+    "NotShared",
+    "References",
+    "Start",
     "are_numbers",
     "can_import",
     "dump",
@@ -38,11 +47,15 @@ __all__ = [
     "dump_call",
     "dump_error",
     "dump_function",
+    "dump_global",
     "dump_inherited",
     "dump_parts",
     "is_interrupt",
+    "is_same",
     "load_error",
     "name_of",
+    "receive_descriptors",
+    "refer_by",
     "summary",
 ]
 
@@ -56,6 +69,9 @@ _PROTOCOL = pickle.HIGHEST_PROTOCOL
 _all_atoms = ATOMS.issuperset
 _all_numbers = frozenset({int, float, bool}).issuperset
 
+# What is named in a pickle: by `functools.lru_cache` a function becomes an object that names itself as well.
+_NAMED = (type, FunctionType, type(lru_cache(lambda: None)))
+
 _importable: dict[str, bool] = {"__main__": False, "__mp_main__": False, "builtins": True}
 
 
@@ -63,11 +79,74 @@ class _ByValue(Exception):
     """Something is named that only exists here."""
 
 
+class References(Protocol):
+    """Knows how the main module's objects are referred to."""
+
+    def reduce(self, obj: Any) -> Any:
+        """Return what a pickle has for a function or class; None where this is not the one to know it."""
+        ...
+
+
+# How this process refers to them where nobody says otherwise; None: as cloudpickle does.
+_local: References | None = None
+
+
+def refer_by(references: References, *, imported: bool) -> None:
+    """In a supervisor or worker: have these references used in pickles.
+
+    Args:
+        references: how to refer to the main module's objects.
+        imported: the parent has by its name what is in ``__mp_main__``.
+    """
+    global _local
+    _local = references
+    _importable["__mp_main__"] = imported
+
+
 class _Pickler(pickle.Pickler):
+    def __init__(self, file: Any, references: References | None, pick: Picker | None) -> None:
+        super().__init__(file, _PROTOCOL, buffer_callback=pick)
+        self._references = references
+
     def reducer_override(self, obj: Any) -> Any:
-        if isinstance(obj, (type, FunctionType)) and not can_import(obj.__module__):
-            raise _ByValue
+        if isinstance(obj, _NAMED):
+            if self._references is not None:
+                reduced = self._references.reduce(obj)
+                if reduced is not None:
+                    return reduced
+            if not can_import(obj.__module__):
+                raise _ByValue
         return NotImplemented
+
+
+class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: Any, references: References | None, pick: Picker | None = None) -> None:
+        super().__init__(file, _PROTOCOL, buffer_callback=pick)
+        self._references = references
+
+    def reducer_override(self, obj: Any) -> Any:
+        if self._references is not None and isinstance(obj, _NAMED):
+            reduced = self._references.reduce(obj)
+            if reduced is not None:
+                return reduced
+        if type(obj) is cached_property:
+            # It has a lock of its own, up to Python 3.11.
+            return _make_cached_property, (obj.func, obj.attrname)
+        reduced = super().reducer_override(obj)
+        slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
+        if slotted and isinstance(reduced, tuple):
+            # They are decided when the class is made, and cloudpickle sets them afterwards.
+            for one in reduced[1]:
+                if isinstance(one, dict):
+                    one.setdefault("__slots__", vars(obj)["__slots__"])
+                    break
+        return reduced
+
+
+def _make_cached_property(function: Callable[..., Any], name: str | None) -> cached_property[Any]:
+    made = cached_property(function)
+    made.attrname = name
+    return made
 
 
 def can_import(name: str | None) -> bool:
@@ -103,39 +182,43 @@ def _search(name: str) -> bool:
         return True
 
 
-def dump(obj: Any, pick: Picker | None = None) -> tuple[bytes, bool]:
+def dump(obj: Any, pick: Picker | None = None, references: References | None = None) -> tuple[bytes, bool]:
     """Return the pickle of ``obj``, and whether something in it travels by value.
 
     Args:
         obj: any object.
         pick: takes the large buffers, which the pickle then lacks.
+        references: how to refer to the main module's objects; None: as this process does.
     """
     if type(obj) in ATOMS:
         return pickle.dumps(obj, pickle.HIGHEST_PROTOCOL), False
+    references = references or _local
     buffer = io.BytesIO()
     try:
-        _Pickler(buffer, pickle.HIGHEST_PROTOCOL, buffer_callback=pick).dump(obj)
+        _Pickler(buffer, references, pick).dump(obj)
         return buffer.getvalue(), False
     except (_ByValue, pickle.PicklingError, AttributeError, TypeError):
         if pick is not None:
             pick.buffers.clear()
     # Not up there: what this raises would be told as raised while that was handled.
-    return cloudpickle.dumps(obj, buffer_callback=pick), True
+    buffer = io.BytesIO()
+    _ByValuePickler(buffer, references, pick).dump(obj)
+    return buffer.getvalue(), True
 
 
-def dump_parts(obj: Any) -> bytes | Parts:
+def dump_parts(obj: Any, references: References | None = None) -> bytes | Parts:
     """Return the pickle of ``obj``, with its large buffers beside it, which are the object's own."""
     pick = Picker()
-    pickled = dump(obj, pick)[0]
+    pickled = dump(obj, pick, references)[0]
     return Parts(pickled, pick.buffers) if pick.buffers else pickled
 
 
-def dump_args(args: tuple[Any, ...]) -> bytes | Parts:
+def dump_args(args: tuple[Any, ...], references: References | None = None) -> bytes | Parts:
     """Return the pickle of the arguments of a call, with a copy of their large buffers beside it."""
     # For the shortest tasks this is what most of their time goes into, hence the names.
     if _all_atoms(map(type, args)):
         return _dumps(args, _PROTOCOL)
-    pickled = dump_parts(args)
+    pickled = dump_parts(args, references)
     # What the caller changes after the call must not change the task.
     return pickled.copy() if isinstance(pickled, Parts) else pickled
 
@@ -154,26 +237,28 @@ def are_numbers(calls: list[tuple[Any, ...]]) -> bool:
     return True
 
 
-def dump_call(fn: Callable[..., Any], obj: Any) -> bytes | Parts:
+def dump_call(fn: Callable[..., Any], obj: Any, references: References | None = None) -> bytes | Parts:
     """Return the pickle of a call of ``fn``, as :func:`dump_args` does; warn once if it is heavy."""
     pick = Picker()
-    pickled = _dump_for(fn, obj, pick)
+    pickled = _dump_for(fn, obj, pick, references)
     return Parts(pickled, pick.buffers).copy() if pick.buffers else pickled
 
 
-def dump_function(fn: Callable[..., Any]) -> bytes:
+def dump_function(fn: Callable[..., Any], references: References | None = None) -> bytes:
     """Return the pickle of ``fn`` itself; warn once if it is heavy."""
-    return _dump_for(fn, fn, None)
+    return _dump_for(fn, fn, None, references)
 
 
-def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None) -> bytes:
+def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None, references: References | None) -> bytes:
     try:
-        pickled, by_value = dump(obj, pick)
+        pickled, by_value = dump(obj, pick, references)
     except Exception as error:
-        tell_unfit(fn, error)
+        if references is None:
+            tell_unfit(fn, error)
         raise
     if by_value and len(pickled) > HEAVY_BYTES:
-        tell_heavy(fn)
+        alone = None if references is None else len(dump(fn, None, references)[0])
+        tell_heavy(fn, alone)
     return pickled
 
 
@@ -234,11 +319,15 @@ def summary(error: BaseException) -> str:
         return type(error).__qualname__
 
 
-# The initializer's arguments may hold what only a starting process may be given: locks, queues
-# and pipes of multiprocessing. Its picklers ask the object that is starting the process to take
-# file descriptors along; ours are handed to the supervisor over its socket, and children inherit.
+# The initializer's arguments, and globals of the main module, may hold what only a starting process may be
+# given: locks, queues and pipes of multiprocessing. Its picklers ask the object that is starting the process
+# to take file descriptors along; ours are handed to the supervisor over its socket, and children inherit.
 
 _inherited: list[int] = []
+
+
+class NotShared(RuntimeError):
+    """An object of multiprocessing cannot be shared with workers."""
 
 
 class _InheritedFd:
@@ -249,39 +338,70 @@ class _InheritedFd:
         return os.dup(_inherited[self.index])
 
 
-class _Start:
-    """Stands where multiprocessing's picklers expect the process that is being started."""
+class Start:
+    """Stands where multiprocessing's picklers expect the process that is being started.
+
+    ``_lock`` guards ``fds``, whose indexes are in the pickles. Any thread may pickle for the same processes.
+
+    Attributes:
+        twins: for locks made for ``fork``, by identity, the lock and what workers have instead.
+        fds: the descriptors that must come along: duplicates, the owner's to close.
+        begun: there are processes already, and no descriptor can reach them any more.
+        stands_in: a lock made for ``fork`` gets a twin.
+    """
 
     DupFd = _InheritedFd
 
     def __init__(self) -> None:
         self.fds: list[int] = []
-        self.kept: list[Any] = []
+        self.begun = False
+        self.stands_in = True
+        self.twins: dict[int, tuple[Any, Any]] = {}
+        self._lock = threading.Lock()
 
     def duplicate_for_child(self, fd: int) -> int:
-        self.fds.append(os.dup(fd))
-        return len(self.fds) - 1
+        if self.begun:
+            raise NotShared(
+                "it holds an object of multiprocessing that only a starting process can be given, and there "
+                "are worker processes already. Set it before the first task is submitted, or pass it through "
+                "initargs."
+            )
+        with self._lock:
+            self.fds.append(os.dup(fd))
+            return len(self.fds) - 1
 
     def reduce_lock(self, lock: Any) -> Any:
         """Reduce a lock by its name; one made for ``fork`` has none, and is stood in for."""
         if not _is_nameless(lock):
             return lock.__reduce_ex__(2)
-        twin = getattr(get_context("spawn"), type(lock).__name__)()
-        self.kept.append(twin)
-        _log.warning(
-            "a multiprocessing.%s made for the fork start method cannot reach the workers: they "
-            "share one among themselves that this process does not take part in. Make it with "
-            'multiprocessing.get_context("spawn") to share it with them.',
-            type(lock).__name__,
-        )
-        return twin.__reduce_ex__(2)
+        if not self.stands_in:
+            raise NotShared("it holds a lock made for the fork start method")
+        if id(lock) not in self.twins:
+            self.twins[id(lock)] = lock, getattr(get_context("spawn"), type(lock).__name__)()
+        return self.twins[id(lock)][1].__reduce_ex__(2)
+
+    def tell(self, known: int) -> None:
+        """Say of the locks that are stood in for, except for the first ``known`` ones, what that means."""
+        for lock, _ in list(self.twins.values())[known:]:
+            _log.warning(
+                "a multiprocessing.%s made for the fork start method cannot reach the workers: they "
+                "share one among themselves that this process does not take part in. Make it with "
+                'multiprocessing.get_context("spawn") to share it with them.',
+                type(lock).__name__,
+            )
+
+    def close(self) -> None:
+        """Close the descriptors, and keep nothing alive any more; takes no lock."""
+        while self.fds:
+            os.close(self.fds.pop())
+        self.twins.clear()
 
 
 def _reduce_semaphore(semaphore: Any) -> Any:
     # A stand-in would not do: a queue counts its items with one, an event is one, on both sides. And
     # Python 3.10 would pass on an address of this process's memory.
     if _is_nameless(semaphore):
-        raise RuntimeError(
+        raise NotShared(
             "a multiprocessing Queue, Event, Condition or Semaphore made for the fork start method cannot "
             'reach the workers. Make it with multiprocessing.get_context("spawn").'
         )
@@ -296,38 +416,75 @@ def _is_nameless(lock: Any) -> bool:
     return bool(not os.path.exists("/dev/shm/sem." + name.lstrip("/")) if nameless is None else nameless)
 
 
-def dump_inherited(obj: Any) -> tuple[bytes, list[int], list[Any]]:
-    """Pickle what a starting process may be given.
+class _StartingPickler(_ByValuePickler):
+    def __init__(self, file: Any, start: Start, references: References | None, *, files: bool) -> None:
+        self._files = files
+        tables: list[Any] = [
+            ForkingPickler(io.BytesIO()).dispatch_table,
+            cloudpickle.Pickler.dispatch_table,
+        ]
+        if os.name == "posix":
+            tables.insert(0, dict.fromkeys((synchronize.Lock, synchronize.RLock), start.reduce_lock))
+            semaphores = (synchronize.Semaphore, synchronize.BoundedSemaphore)
+            tables.insert(0, dict.fromkeys(semaphores, _reduce_semaphore))
+        # Before: it is looked up once.
+        self.dispatch_table: Any = ChainMap(*tables)
+        super().__init__(file, references)
 
-    Returns:
-        The bytes, the file descriptors that must come along (duplicates, the caller's to close),
-        and what must be kept alive as long as processes may be started from the bytes.
-    """
-    start = _Start()
-    tables: list[Any] = [ForkingPickler(io.BytesIO()).dispatch_table, cloudpickle.Pickler.dispatch_table]
-    if os.name == "posix":
-        tables.insert(0, dict.fromkeys((synchronize.Lock, synchronize.RLock), start.reduce_lock))
-        semaphores = (synchronize.Semaphore, synchronize.BoundedSemaphore)
-        tables.insert(0, dict.fromkeys(semaphores, _reduce_semaphore))
+    def reducer_override(self, obj: Any) -> Any:
+        if not self._files and isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
+            raise pickle.PicklingError("it is an open file")
+        return super().reducer_override(obj)
 
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        dispatch_table: ClassVar[Any] = ChainMap(*tables)
 
-    buffer = io.BytesIO()
+def _dump_starting(
+    obj: Any, file: Any, start: Start, references: References | None, *, files: bool = False
+) -> None:
     set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
+    twins = len(start.twins)
     set_spawning_popen(start)
     try:
-        Pickler(buffer).dump(obj)
-    except BaseException:
-        for fd in start.fds:
-            os.close(fd)
+        _StartingPickler(file, start, references, files=files).dump(obj)
+    except NotShared:
+        # What else it consists of is no news.
+        for key in list(start.twins)[twins:]:
+            del start.twins[key]
         raise
     finally:
         set_spawning_popen(None)
-    return buffer.getvalue(), start.fds, start.kept
+    start.tell(twins)
 
 
-def load_inherited(body: bytes, fds: list[int]) -> Any:
-    """Unpickle what :func:`dump_inherited` made, in a process that has its descriptors."""
+def dump_inherited(obj: Any, start: Start, references: References | None = None) -> bytes:
+    """Return the pickle of what a starting process may be given; what it needs is in ``start``."""
+    buffer = io.BytesIO()
+    _dump_starting(obj, buffer, start, references, files=True)
+    return buffer.getvalue()
+
+
+def dump_global(value: Any, start: Start, references: References) -> memoryview:
+    """Return the pickle of a global; what it needs is in ``start``.
+
+    Raises:
+        NotShared: workers could only have a private copy of something that is meant to be shared.
+    """
+    buffer = io.BytesIO()
+    _dump_starting(value, buffer, start, references)
+    return buffer.getbuffer()
+
+
+def is_same(value: Any, references: References, record: Any) -> bool:
+    """Return whether :func:`dump_global` makes of a value what is in a record."""
+    start = Start()
+    try:
+        _dump_starting(value, Comparing(record), start, references)
+    except Exception:
+        return False
+    finally:
+        start.close()
+    return bool(record.left == 0)
+
+
+def receive_descriptors(fds: list[int]) -> None:
+    """Have what is unpickled from now on find the descriptors that came along with it."""
     _inherited[:] = fds
-    return pickle.loads(body)

@@ -31,8 +31,7 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
         mp_context: a multiprocessing context, the name of a start method, or None for the
             default: how the warm process is started that all others come from. ``"fork"`` is
             taken as the default, because that process has to be a clean one.
-        initializer: callable run in every fresh worker process before its first task. Globals of the main
-            script that it sets are not seen by tasks of the main script; put both into a module.
+        initializer: callable run in every fresh worker process before its first task.
         initargs: its arguments. Both are pickled by the constructor.
         max_tasks_per_child: int >= 1, tasks a worker process runs before a fresh one, started
             ahead, replaces it. None: no limit. A map's items count one each.
@@ -70,6 +69,8 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
             thread that runs done-callbacks. What it raises is logged. None: nobody wants to know.
         forward_logs: log records made in tasks reach this process's handlers, on the thread of done-callbacks
             and before the task's future is resolved. Levels are those set when this is called.
+        import_main: worker processes import the main script where it has a guard, once for all of them.
+            False: its functions travel by value, as those of a script without a guard do.
 
     Raises:
         TypeError: a parameter is of the wrong type.
@@ -102,6 +103,7 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
         preload: Iterable[str] = (),
         on_event: Callable[[TaskEvent], object] | None = None,
         forward_logs: bool = False,
+        import_main: bool = True,
     ) -> None:
         settings = Settings.check(
             max_workers=max_workers,
@@ -124,6 +126,7 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
             preload=preload,
             on_event=on_event,
             forward_logs=forward_logs,
+            import_main=import_main,
             default_workers=_loky.cpu_count,
         )
         session = Session(settings)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import multiprocessing
+import multiprocessing.process
 import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+import time
+import warnings
+from collections.abc import Iterator, Mapping
 from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import _main_module
-
 if TYPE_CHECKING:
+    from ._main_module import MainSpec
     from ._params import Settings
 
 __all__ = ["CAN_FORK", "Config", "Descriptors"]
@@ -46,6 +48,12 @@ class Config(NamedTuple):
         share_imports: the supervisor imports what tasks import, for all later children.
         preload: names of modules that every child has from the start.
         share_preload: the supervisor imports those, for all children.
+        main: how a process gets the main module.
+        sender: number by which the parent knows the executor.
+        share_main: the supervisor sets it up, for all children.
+        try_main: the supervisor imports it, if only to see whether that goes well.
+        manifest: lists the globals of the main module that every child has from the start; -1: none.
+        log_setup: where in the store the parent's configuration of ``logging`` is; -1: nowhere.
         first: names of modules that the first task's function needs, to be imported before any child
             is started; none where they are not to be had, or not to be shared.
         initializer: pickle of ``(initializer, initargs)``, or None.
@@ -59,11 +67,18 @@ class Config(NamedTuple):
 
     environ: Mapping[str, str]
     directory: str | None
+    started_in: str | None
     path: list[str]
     argv: list[str]
+    warnoptions: list[str]
     umask: int
     start_method: str | None
-    main: dict[str, Any] | None
+    main: MainSpec
+    sender: int
+    share_main: bool
+    try_main: bool
+    manifest: int
+    log_setup: int
     forked: bool
     share_imports: bool
     preload: tuple[str, ...]
@@ -78,7 +93,9 @@ class Config(NamedTuple):
     watched: bool
 
     @classmethod
-    def capture(cls, settings: Settings, *, forked: bool, initializer: bytes | None) -> Config:
+    def capture(
+        cls, settings: Settings, *, forked: bool, initializer: bytes | None, main: MainSpec, sender: int
+    ) -> Config:
         """Return the state of this process as it is now."""
         log_levels = None
         if settings.forward_logs:
@@ -92,11 +109,18 @@ class Config(NamedTuple):
         return cls(
             dict(os.environ),
             directory,
+            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined]
             [entry or directory or "" for entry in sys.path],
             list(getattr(sys, "argv", [])),
+            list(sys.warnoptions),
             _read_umask(),
             multiprocessing.get_start_method(allow_none=True),
-            _main_module.describe(),
+            main,
+            sender,
+            forked,
+            main.code is not None,
+            -1,
+            -1,
             forked,
             # A module may look different after the initializer than before it.
             forked and initializer is None,
@@ -112,17 +136,35 @@ class Config(NamedTuple):
             False,
         )
 
+    @contextlib.contextmanager
+    def at_start(self) -> Iterator[None]:
+        """Be in the directory that the program was started in, and afterwards as :meth:`apply` has it.
+
+        Paths at its top level are relative to that, also where it goes into another one.
+        """
+        if self.started_in is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(self.started_in)
+        yield
+        # What the top level changes once more it has changed in the parent already.
+        self.apply()
+
     def apply(self) -> None:
         """Make this process look like the parent did."""
         if dict(os.environ) != self.environ:
             os.environ.clear()
             os.environ.update(self.environ)
+            if hasattr(time, "tzset"):
+                time.tzset()
         if self.directory is not None:
             # A directory that was removed meanwhile is no reason to run nothing.
             with contextlib.suppress(OSError):
                 os.chdir(self.directory)
         sys.path[:] = self.path
         sys.argv[:] = self.argv
+        if sys.warnoptions != self.warnoptions:
+            sys.warnoptions[:] = self.warnoptions
+            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
         os.umask(self.umask)
 
 
@@ -147,6 +189,28 @@ class Descriptors:
 
 def _rebuild(wrapped: list[Any]) -> Descriptors:
     return Descriptors([one.detach() for one in wrapped])
+
+
+def flags() -> dict[str, str]:
+    """Return the environment that gives an interpreter the flags of this one which cannot be set later."""
+    found = {"PYTHONUTF8": str(sys.flags.utf8_mode)}
+    if sys.flags.optimize:
+        found["PYTHONOPTIMIZE"] = str(sys.flags.optimize)
+    if sys.flags.dont_write_bytecode:
+        found["PYTHONDONTWRITEBYTECODE"] = "1"
+    return found
+
+
+@contextlib.contextmanager
+def passing_flags_on() -> Iterator[None]:
+    """Have an interpreter that is started meanwhile get the flags of this one."""
+    before = dict(os.environ)
+    os.environ.update(flags())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def die_with(parent: int) -> None:
@@ -175,6 +239,43 @@ def default_signals(deaf: bool) -> None:
     """
     _set_signal(_SIGINT, signal.default_int_handler)
     _set_signal(_SIGTERM, _do_nothing if deaf else _signal.SIG_DFL)
+
+
+def handlers() -> dict[int, Any]:
+    """Return how the signals are handled that a supervisor handles in its own way."""
+    return {number: signal.getsignal(number) for number in (_SIGINT, _SIGTERM, _SIGCHLD) if number}
+
+
+def set_handlers(found: Mapping[int, Any], *, deaf: bool) -> None:
+    """Handle signals as a main module does; comes after :func:`default_signals`.
+
+    Args:
+        found: what it has set.
+        deaf: as there.
+    """
+    for number, handler in found.items():
+        if not (deaf and number == _SIGTERM):
+            _set_signal(number, handler)
+
+
+def age() -> float:
+    """Return the seconds since this process was started, or at least those that it was running."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, AttributeError):
+        return time.process_time()
+
+
+def progress(pid: int) -> float | None:
+    """Return the processor time that a process has used, in ticks; None while it runs, or is unknown."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] == b"R" else float(fields[11]) + float(fields[12])
 
 
 def _do_nothing(number: int, frame: object) -> None:
@@ -220,6 +321,20 @@ def native_threads() -> int:
         return len(os.listdir("/proc/self/task"))
     except OSError:
         return threading.active_count()
+
+
+def can_fork() -> bool:
+    """Return whether this process may fork, after imports that may have started threads."""
+    if native_threads() == 1:
+        return True
+    if threading.active_count() > 1:
+        return False
+    # Some libraries, such as NumPy's, have their threads ended by a fork and start them again when needed.
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return native_threads() == 1
 
 
 def _tracker_descriptors() -> set[int]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import pickle
 import socket
-from typing import Any
 
-from . import _loky, _pickling, _process
+from . import _loky, _main_module, _pickling, _process
 from ._board import CAN_SHARE, Board
+from ._exports import Exports
 from ._params import Settings
 from ._report import Report
+from ._saying import Log
 from ._wire import MAX_FDS, Channel, Kind
 
 __all__ = ["Session"]
+
+_log = Log()
 
 
 class Session:
@@ -22,6 +25,9 @@ class Session:
     Args:
         settings: the executor's checked parameters; the initializer is pickled here and now, so
             that one that cannot be is an error of the constructor.
+
+    Attributes:
+        exports: refers to the main module's objects in what workers are sent.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -29,19 +35,32 @@ class Session:
         self.keeper: _loky.Keeper | None = None
         self.board: Board | None = None
         self._settings = settings
-        self._fds: list[int] = []
-        self._kept: list[Any] = []
+        main = _main_module.find(imports=settings.import_main)
+        if main.changed:
+            _log.warning(
+                "the main module %s is not imported by worker processes: %s. Its functions travel by value, "
+                "and what its top level does to a process is missing in the workers.",
+                main.spec.file,
+                main.changed,
+            )
+        self.exports = Exports(main)
         initializer = None
         if settings.initializer is not None:
-            initializer, self._fds, self._kept = _pickling.dump_inherited(
-                (settings.initializer, settings.initargs)
-            )
-            # The board and a report travel along.
-            if len(self._fds) > MAX_FDS - 2:
-                count = len(self._fds)
+            call = self.exports.as_initializer(settings.initializer, settings.initargs)
+            try:
+                initializer = _pickling.dump_inherited(call, self.exports.start, self.exports)
+            except BaseException:
                 self.release_descriptors()
-                raise ValueError(f"initargs may refer to {MAX_FDS - 2} file descriptors at most, got {count}")
-        self._config = _process.Config.capture(settings, forked=self.forked, initializer=initializer)
+                raise
+            # The board, a report and the store travel along.
+            count = len(self.exports.start.fds)
+            if count > MAX_FDS - 3:
+                self.release_descriptors()
+                raise ValueError(f"initargs may refer to {MAX_FDS - 3} file descriptors at most, got {count}")
+        self.exports.end_of_initializer()
+        self._config = _process.Config.capture(
+            settings, forked=self.forked, initializer=initializer, main=main.spec, sender=self.exports.number
+        )
 
     def open_board(self) -> Board | None:
         """Make the board that all children share, where one can be shared."""
@@ -57,7 +76,46 @@ class Session:
 
     def import_nothing(self) -> None:
         """Leave all imports to the children: a supervisor could not have forked after its own."""
-        self._config = self._config._replace(share_imports=False, share_preload=False, first=())
+        self._config = self._config._replace(
+            share_imports=False, share_preload=False, share_main=False, try_main=False, first=()
+        )
+
+    def begin(self, manifest: int, log_setup: int) -> None:
+        """Have all workers begin with these globals of the main module; before the first is started.
+
+        Args:
+            manifest: lists them.
+            log_setup: where in the store the configuration of ``logging`` is.
+
+        Raises:
+            ValueError: they refer to more file descriptors than can be passed on.
+        """
+        self.exports.begin()
+        count = len(self.exports.start.fds)
+        if count > MAX_FDS - 3:
+            raise ValueError(
+                f"initargs and globals may refer to {MAX_FDS - 3} file descriptors at most, got {count}"
+            )
+        self._config = self._config._replace(manifest=manifest, log_setup=log_setup)
+
+    @property
+    def tries_main(self) -> bool:
+        """Whether the next supervisor imports the main module."""
+        return self._config.try_main
+
+    def import_main_apart(self) -> None:
+        """Have each worker import the main module for itself: a supervisor could not fork after that."""
+        self._config = self._config._replace(share_main=False, try_main=False)
+
+    def go_by_value(self, manifest: int) -> None:
+        """Have no process import the main module any more.
+
+        Args:
+            manifest: what workers begin with instead.
+        """
+        self._config = self._config._replace(
+            main=self.exports.spec, share_main=self.forked, try_main=False, manifest=manifest
+        )
 
     def start_supervisor(self, report: Report | None = None) -> Channel:
         """Start a supervisor that looks like this process did when the executor was made.
@@ -74,10 +132,15 @@ class Session:
         fds = [] if self.board is None else [os.dup(self.board.fd)]
         if report is not None:
             fds.append(report.share())
-        fds += [os.dup(fd) for fd in self._fds]
+        fds.append(os.dup(self.exports.store_fd))
+        fds += [os.dup(fd) for fd in self.exports.start.fds]
         config = self._config._replace(watched=report is not None)
         channel.send(Kind.CONFIG, body=pickle.dumps(config), fds=fds)
         return channel
+
+    def status_of(self, pid: int) -> int | None:
+        """Return how a supervisor has ended, negative for a signal; None where that is not known."""
+        return None if self.keeper is None else self.keeper.status_of(pid)
 
     def drop_keeper(self, *, wait: bool = False) -> None:
         """Have the next supervisor come from a new keeper; ``wait`` until this one has ended."""
@@ -113,7 +176,5 @@ class Session:
         self.release_descriptors()
 
     def release_descriptors(self) -> None:
-        """Close the descriptors that the initializer's arguments refer to."""
-        while self._fds:
-            os.close(self._fds.pop())
-        self._kept.clear()
+        """Close the store, and the descriptors that initializer and globals refer to."""
+        self.exports.close()

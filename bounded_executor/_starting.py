@@ -55,6 +55,8 @@ class Starter:
         self.children_started = 0
         self.deaf = False
         """Whether SIGTERM is not to end the children that are started from now on."""
+        self.held = False
+        """Whether nothing is started for now."""
         self._pause_until: float | None = None
         self._reports = settings.task_timeout is not None
         self._session = session
@@ -74,7 +76,7 @@ class Starter:
         Raises:
             BaseException: there is no supervisor, and none could be started.
         """
-        if self._pause_until is not None:
+        if self._pause_until is not None or self.held:
             return
         for _ in range(self._endings.may_start(count)):
             self._supervision.start(self._endings.watches_supervisors())

@@ -16,6 +16,8 @@ _log = Log()
 WINDOW_SECONDS = 60.0
 # The share of the time that they worked, below which that is little.
 BUSY_SHARE = 0.5
+# Callers that have waited so long, all together, are worth a look at how many workers there are.
+LONG_WAIT_SECONDS = 60.0
 
 
 class ProducerWatch:
@@ -69,6 +71,8 @@ class ProducerWatch:
 def log_summary(stats: Callable[[], ExecutorStats], began: float) -> None:
     """Log one line about an executor that has ended; nothing about one that never ran a task.
 
+    It is DEBUG where there was nothing but tasks that ended.
+
     Args:
         stats: returns its counters.
         began: when it started, on the clock of ``time.monotonic``.
@@ -76,7 +80,15 @@ def log_summary(stats: Callable[[], ExecutorStats], began: float) -> None:
     found = stats()
     if not found.succeeded + found.failed:
         return
-    _log.info(
+    noteworthy = (
+        found.children_crashed
+        or found.supervisors_lost
+        or found.timed_out
+        or found.retried
+        or found.submit_wait_seconds >= LONG_WAIT_SECONDS
+    )
+    say = _log.info if noteworthy else _log.debug
+    say(
         "executor ended: %d tasks succeeded, %d failed, %d were cancelled, %d times one was retried; "
         "%d processes started, %d replaced, %d crashed, %d timed out; callers waited %.3f seconds for slots; "
         "a task took %.6f seconds on average; %.3f seconds from the first task to the end",

@@ -6,17 +6,25 @@ Used by the thread of ``_workers``, which listens to it and decides what its los
 from __future__ import annotations
 
 import pickle
+from time import monotonic
 
+from . import _process
+from ._endings import describe
 from ._loop import Loop
 from ._report import Report
 from ._roster import Child
 from ._saying import Log
 from ._session import Session
-from ._wire import Channel, Kind, Order
+from ._wire import Channel, Kind, MainOutcome, Order
 
 __all__ = ["Supervision"]
 
 _log = Log()
+
+# An import takes about as long as it took this process, where nothing blocks it for good.
+IMPORT_SECONDS = 10.0
+IMPORT_FACTOR = 5.0
+LONGEST_IMPORT_SECONDS = 300.0
 
 
 class Supervision:
@@ -33,7 +41,15 @@ class Supervision:
         self._channel: Channel | None = None
         self._shared: set[str] = set()
         self._resigned = False
+        self._resigned_for_imports = False
         self._report: Report | None = None
+        # Why the main module could not be imported, and until when it may take; see `lose`.
+        self._main_failed: str | None = None
+        self._importer = 0
+        self._main_used: float | None = None
+        self._main_last = 0.0
+        self.main_due: float | None = None
+        """When to look whether the import of the main module goes on, by ``time.monotonic``; None: never."""
 
     def start(self, watched: bool) -> None:
         """Have a supervisor, a new one if there is none.
@@ -45,7 +61,13 @@ class Supervision:
             BaseException: none could be started.
         """
         if self._channel is None:
-            self._report = Report() if watched else None
+            tries_main = self._session.tries_main
+            if tries_main:
+                seconds = IMPORT_SECONDS + IMPORT_FACTOR * _process.age()
+                self.main_due = monotonic() + min(seconds, LONGEST_IMPORT_SECONDS)
+                self._main_last = monotonic() + LONGEST_IMPORT_SECONDS
+                self._main_used = 0.0
+            self._report = Report() if watched or tries_main else None
             self._channel = self._session.start_supervisor(self._report)
             self._loop.add(self._channel, None)
 
@@ -75,7 +97,59 @@ class Supervision:
             "after them: %s",
             why,
         )
-        self._resigned = resigns
+        self._resigned = self._resigned_for_imports = resigns
+
+    def heard_of_main(self, outcome: int, pid: int, why: str) -> None:
+        """Note what the supervisor says of its import of the main module."""
+        if outcome == MainOutcome.BEGUN:
+            self._importer = pid
+            return
+        if outcome == MainOutcome.FAILED:
+            self._main_failed = why
+            return
+        self.main_due = None
+        if outcome == MainOutcome.LEFT_THREADS:
+            _log.info(
+                "the main module leaves threads running, so that the supervisor cannot fork safely after "
+                "importing it: each worker process imports it for itself"
+            )
+            self._resigned = True
+            self._session.import_main_apart()
+
+    def gives_up_main(self) -> bool:
+        """Return whether to give up the import of the main module, as it is due and does not go on.
+
+        A process that waits for a processor, or has used one since the last look, is not blocked.
+        """
+        now = monotonic()
+        if self.main_due is None or now < self.main_due:
+            return False
+        used = _process.progress(self._importer)
+        if now < self._main_last and (used is None or used != self._main_used):
+            self._main_used = used
+            self.main_due = now + IMPORT_SECONDS
+            return False
+        return True
+
+    def main_failure(self, stuck: bool) -> str | None:
+        """Return why the main module cannot be imported, if that is why the supervisor has ended.
+
+        Args:
+            stuck: it has not ended, but takes too long.
+        """
+        if self.main_due is None:
+            return None
+        if self._main_failed is not None:
+            return self._main_failed
+        if stuck:
+            return "it takes too long"
+        status = self._session.status_of(self._importer) if self._importer else None
+        return "its process ended" if status is None else f"its process {describe(status)}"
+
+    def dismiss(self) -> bool:
+        """Take the end of the supervisor as one that was asked for; return whether there is one."""
+        self._resigned = True
+        return self._channel is not None
 
     def lose(self) -> tuple[bool, str]:
         """Forget a supervisor that has ended.
@@ -90,9 +164,12 @@ class Supervision:
         self._shared.clear()
         # What the modules of the first task do at import may have been what ended it.
         self._session.import_first(())
-        resigned, self._resigned = self._resigned, False
-        if resigned:
+        if self._resigned_for_imports:
             self._session.import_nothing()
+        resigned = self._resigned or self.main_due is not None
+        self._resigned = self._resigned_for_imports = False
+        self._main_failed = self.main_due = None
+        self._importer = 0
         return resigned, self._take_words()
 
     def _take_words(self) -> str:

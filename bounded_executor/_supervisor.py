@@ -15,17 +15,20 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import multiprocessing
+import multiprocessing.util
 import os
 import pickle
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Iterable
 
-from . import _board, _child, _pickling, _process
+from . import _board, _child, _main_module, _namespace, _pickling, _process
 from ._family import Family
 from ._report import STACK_SIGNAL, Recording
-from ._wire import Frame, Kind, Order, read_frame, write_frame
+from ._wire import Frame, Kind, MainOutcome, Order, read_frame, write_frame
 
 __all__ = ["main"]
 
@@ -60,7 +63,10 @@ class _Supervisor:
         self._config = config
         self._board = _board.open_board(fds.pop(0)) if config.has_board else None
         self._report = fds.pop(0) if config.watched else None
+        self._store = fds[0]
         self._fds = _process.Descriptors(fds)
+        self._has_main = False
+        self._inherited: _child.Inherited | None = None
         self._family = Family(config.forked, sock)
         self._children: dict[int, int] = {}  # process id -> number by which the parent knows it
         self._trial: tuple[int, list[str]] | None = None
@@ -78,16 +84,25 @@ class _Supervisor:
             _kill(pid, signal.SIGKILL)
         if self._trial is not None:
             _kill(self._trial[0], signal.SIGKILL)
+        if self._config.try_main:
+            # Semaphores that the main module has made here would else be found to have leaked.
+            for process in multiprocessing.active_children():
+                process.kill()
+            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
 
     def _import_watched(self) -> bool:
         if self._report is None:
             return self._import_ahead()
         recording = Recording(self._report)
+        fit = False
         try:
-            return self._import_ahead()
+            fit = self._import_ahead()
         finally:
-            recording.stop()
+            # The last words of one that ends here are the parent's to pass on.
+            if fit:
+                recording.stop()
             os.close(self._report)
+        return fit
 
     def _import_ahead(self) -> bool:
         """Import what every child will need; False when this process is not fit to fork after that."""
@@ -101,11 +116,57 @@ class _Supervisor:
                 return False
             if self._has_threads_of(config.preload):
                 return False
+        if not self._set_up_main():
+            return False
         _import(config.first)
         return not self._has_threads_of(config.first)
 
+    def _set_up_main(self) -> bool:
+        """Have the main module for all children; False when this process is not fit to fork after that."""
+        config = self._config
+        # Values of its globals may refer to descriptors.
+        _namespace.open_store(self._store, config.sender)
+        _pickling.receive_descriptors(self._fds.numbers[1:])
+        if config.try_main:
+            self._tell(Kind.MAIN, MainOutcome.BEGUN, os.getpid())
+            handlers = _process.handlers()
+            previous = sys.modules.get("__main__")
+            # What the top level makes is to be of the kind that it has in the parent.
+            multiprocessing.set_start_method(config.start_method, force=True)
+            gc.enable()
+            try:
+                with config.at_start():
+                    _main_module.set_up(config.main)
+            except BaseException as error:
+                traceback.print_exception(type(error), error, error.__traceback__)
+                self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
+                return False
+            changed = {
+                number: now for number, now in _process.handlers().items() if now is not handlers[number]
+            }
+            if config.forked and (changed or not gc.isenabled()):
+                self._inherited = _child.Inherited(gc.isenabled(), changed)
+            gc.disable()
+            if config.share_main and not _process.can_fork():
+                self._tell(Kind.MAIN, MainOutcome.LEFT_THREADS)
+                return False
+            if not config.forked:
+                _main_module.forget(previous)
+                multiprocessing.set_start_method("spawn", force=True)
+            self._tell(Kind.MAIN, MainOutcome.IMPORTED)
+        elif config.share_main:
+            _main_module.set_up(config.main)
+        if config.share_main:
+            # What cannot be unpickled fails the tasks that use it.
+            with contextlib.suppress(Exception):
+                _namespace.apply_log_setup(config.log_setup)
+                _namespace.apply(config.manifest)
+                self._has_main = True
+            return not self._has_threads_of(("globals of the main module",))
+        return True
+
     def _has_threads_of(self, names: tuple[str, ...]) -> bool:
-        if not names or _process.native_threads() == 1:
+        if not names or not self._config.forked or _process.can_fork():
             return False
         self._tell(Kind.UNSHARED, 1, body=f"{', '.join(names)} leave threads running".encode())
         return True
@@ -147,7 +208,16 @@ class _Supervisor:
             return
         report = _process.Descriptors(fds[1:])
         with socket.socket(self._sock.family, self._sock.type, fileno=fds[0]) as sock:
-            plan = _child.Plan(self._config, self._fds, order, self._board, report, os.getpid())
+            plan = _child.Plan(
+                self._config,
+                self._fds,
+                order,
+                self._board,
+                report,
+                os.getpid(),
+                self._has_main,
+                self._inherited,
+            )
             try:
                 pid = self._family.start(_child.main, sock, plan, task=True)
             except OSError as error:
@@ -203,7 +273,7 @@ def _trial(names: list[str], parent: int) -> int:
     os.dup2(null, 1)
     os.dup2(null, 2)
     _import(names)
-    return _TRIAL_THREADS if _process.native_threads() > 1 else 0
+    return 0 if _process.can_fork() else _TRIAL_THREADS
 
 
 def _import(names: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ import struct
 from collections import deque
 from typing import Any, NamedTuple
 
-__all__ = ["MAX_FDS", "Channel", "Frame", "Kind", "Order", "read_frame", "write_frame"]
+__all__ = ["MAX_FDS", "Channel", "Frame", "Kind", "MainOutcome", "Order", "read_frame", "write_frame"]
 
 _HEADER = struct.Struct("<QBQQId")
 _CHUNK = 1 << 16
@@ -68,7 +68,19 @@ class Kind:
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status, negative for a signal, and peak bytes, in digits
     NOT_STARTED = 32  # ident: child; body: why
+    MAIN = 33  # ident: MainOutcome, index: pid; body: why it has failed; also from a child that imports
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
+
+
+class MainOutcome:
+    """What came of the import of the main module."""
+
+    IMPORTED = 0
+    # It begins.
+    BEGUN = 3
+    FAILED = 1
+    # The process cannot fork after it.
+    LEFT_THREADS = 2
 
 
 class Order(NamedTuple):

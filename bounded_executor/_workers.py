@@ -19,7 +19,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from . import _allowance, _loky, _pickling
+from . import _allowance, _loky, _main_module, _pickling
 from ._backend import Backend
 from ._dispatch import Dispatcher
 from ._endings import Endings
@@ -60,7 +60,8 @@ class Workers(Backend):
         self, dispatcher: Dispatcher, settings: Settings, session: Session, on_end: Callable[[], None]
     ) -> None:
         # What turns out to be long holds up nothing here, so that short tasks may always travel together.
-        super().__init__(dispatcher, Functions(), on_end, travels_together=True, name="bounded-workers")
+        functions = Functions(session.exports)
+        super().__init__(dispatcher, functions, on_end, travels_together=True, name="bounded-workers")
         self.children_replaced = 0
         self.children_over_memory = 0
         self.endings = Endings(dispatcher, settings, self._break)
@@ -76,6 +77,7 @@ class Workers(Backend):
         )
         self._hold_up = self._hearing.hold_up
         self._any_ready = False
+        self._by_value = not session.exports.imports
         self._giver = Giver(
             settings.max_workers,
             dispatcher,
@@ -96,9 +98,20 @@ class Workers(Backend):
     def capacity(self) -> int:
         return self._settings.max_workers
 
-    def needs(self, fn: Callable[..., Any]) -> tuple[str, ...]:
-        """Return the names of the modules that a task of ``fn`` needs."""
-        return modules_of(fn)
+    def needs(self, fn: Callable[..., Any]) -> tuple[tuple[str, ...], int, int]:
+        """Return the names of the modules that a task of ``fn`` needs, and what workers begin with.
+
+        Raises:
+            RuntimeError: the main module starts an executor while a worker process imports it.
+        """
+        if _main_module.is_importing():
+            raise RuntimeError(
+                "a worker process imports the main module, which submits a task at its top level. Put that "
+                'under `if __name__ == "__main__":`.'
+            )
+        exports = self._session.exports
+        log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
+        return modules_of(fn), exports.first(fn), log_setup
 
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends the keepers."""
@@ -150,8 +163,10 @@ class Workers(Backend):
 
     # Everything below runs on the thread, apart from `_prepare`.
 
-    def _prepare(self, needs: tuple[str, ...]) -> None:
-        self._session.import_first(needs)
+    def _prepare(self, needs: tuple[tuple[str, ...], int, int]) -> None:
+        modules, manifest, log_setup = needs
+        self._session.import_first(modules)
+        self._session.begin(manifest, log_setup)
         total = self._settings.max_memory_total
         if total is not None:
             allowance = _allowance.granted() if total == "auto" else _allowance.tree_allowance(total)
@@ -223,6 +238,11 @@ class Workers(Backend):
             # Later ones may have more, of modules that all have by then; each still runs one task.
             if not self._any_ready:
                 self._break(f"{bytes(frame.body).decode()} that a worker process has before its first task")
+        elif frame.kind == Kind.MAIN:
+            if not self._by_value:
+                self._fall_back(bytes(frame.body).decode(), "")
+                # Not here: this may be one of several children that are heard for the last time.
+                self.note(self._dismiss_supervisor)
         elif frame.kind == Kind.MODULES:
             self._supervision.share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
@@ -253,6 +273,7 @@ class Workers(Backend):
             self._stall.next(),
             self.starter.next(),
             self._dispatcher.next_claim(),
+            self._supervision.main_due,
             monotonic() + RETRY_SECONDS if self._giver.held_back else None,
         )
         return min((one for one in dues if one is not None), default=None)
@@ -261,6 +282,8 @@ class Workers(Backend):
         if self._lateness.look(self._hear_child, self._hold_up.stop) and self._dispatcher.drained:
             # The end does not wait for the supervisor's import, which may never come to its own. With the
             # supervisor go only processes that are to be killed: another may need any time for its task.
+            self._lose_supervisor(stuck=True)
+        if self._supervision.gives_up_main():
             self._lose_supervisor(stuck=True)
         self._stall.look()
         self._hold_up.look()
@@ -324,6 +347,8 @@ class Workers(Backend):
                     f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
                     _pickling.load_error(frame.body),
                 )
+            elif frame.kind == Kind.MAIN:
+                self._supervision.heard_of_main(frame.ident, frame.index, bytes(frame.body).decode())
             elif frame.kind == Kind.UNSHARED:
                 self._supervision.unshared(bytes(frame.body).decode(), resigns=frame.ident == 1)
         if channel.eof:
@@ -335,6 +360,7 @@ class Workers(Backend):
         Args:
             stuck: it has not ended, and every process that it has is to be killed.
         """
+        failure = self._supervision.main_failure(stuck)
         asked_for, words = self._supervision.lose()
         children = list(self.roster)
         pids = [child.pid for child in children if child.pid is not None]
@@ -352,6 +378,9 @@ class Workers(Backend):
             work = self.roster.remove(child)
             if work is not None:
                 left.append((child, work))
+        is_wanted = left or self._dispatcher.waiting_works or not self._dispatcher.drained
+        if failure is not None and is_wanted and not self.endings.killing:
+            self._fall_back(failure, words)
         if self.endings.supervisor_lost(asked_for, useful, left, words) or stuck:
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
@@ -360,6 +389,41 @@ class Workers(Backend):
                 # It may still write there.
                 child.place = None
             self._forget(child)
+
+    def _dismiss_supervisor(self) -> None:
+        """Have the next children come from another supervisor, whose configuration is the new one."""
+        if self._supervision.dismiss():
+            self._lose_supervisor(stuck=True)
+
+    def _fall_back(self, why: str, words: str) -> None:
+        """Go on by value, because the main module cannot be imported."""
+        if self._by_value:
+            return
+        self._by_value = True
+        _log.warning(
+            "the main module %s could not be imported for the worker processes: %s. Its functions travel by "
+            "value from now on, and what its top level does to a process is missing in the workers. "
+            "import_main=False goes by value from the start.%s",
+            self._session.exports.spec.name or self._session.exports.spec.file,
+            why,
+            f" What the import wrote to standard error, in the end:\n{words}" if words else "",
+        )
+        self.starter.held = True
+        # What has been referred to by name is pickled now, and that is user code.
+        threading.Thread(target=self._pickle_main, name="bounded-main", daemon=True).start()
+
+    def _pickle_main(self) -> None:
+        try:
+            manifest = self._session.exports.stop_importing()
+        except BaseException as error:
+            message = f"the main module could neither be imported nor pickled: {error!r}"
+            self.note(partial(self._break, message, error))
+        else:
+            self.note(partial(self._go_by_value, manifest))
+
+    def _go_by_value(self, manifest: int) -> None:
+        self._session.go_by_value(manifest)
+        self.starter.held = False
 
     def _fail_held(self, make_error: ErrorFactory) -> None:
         for child in self.roster:

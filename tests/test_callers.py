@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tasks
-from helpers import PATIENCE, assert_all_free, run_script
+from helpers import PATIENCE, Gate, assert_all_free, run_script
 
 from bounded_executor import BoundedProcessPoolExecutor
 
@@ -102,16 +103,50 @@ def test_run_in_executor_of_tornado() -> None:
         assert ex.stats().above_bound > 0
 
 
-def test_a_plain_function_blocks_although_a_loop_is_running() -> None:
-    def cell() -> list[Future[int]]:
-        return [ex.submit(tasks.double, number) for number in range(20)]
+def test_a_cell_of_a_notebook_blocks_although_a_loop_is_running() -> None:
+    """A kernel executes it from a coroutine, and it may define and call functions."""
+    cell = """
+def submit_all():
+    return [ex.submit(tasks.double, number) for number in range(20)]
+
+futures = submit_all() + [ex.submit(tasks.double, number) for number in range(20, 30)]
+"""
 
     async def main() -> list[int]:
-        return [future.result(PATIENCE) for future in cell()]
+        namespace: dict[str, Any] = {"ex": ex, "tasks": tasks}
+        exec(cell, namespace)
+        return [future.result(PATIENCE) for future in namespace["futures"]]
+
+    with BoundedProcessPoolExecutor(1, queue_size=2) as ex:
+        assert asyncio.run(main()) == [2 * n for n in range(30)]
+        assert ex.stats().above_bound == 0
+
+
+def test_a_plain_function_that_a_coroutine_calls_does_not_stop_the_loop(tmp_path: Path) -> None:
+    """At any depth, in a generator, a method or a comprehension, and from a class body."""
+
+    def deep(depth: int) -> list[Future[int]]:
+        if depth:
+            return deep(depth - 1)
+
+        class Holder:
+            futures = tuple(ex.submit(tasks.double, number) for number in range(10))
+
+        return [*Holder.futures, *(ex.submit(tasks.double, number) for number in range(10, 20))]
+
+    async def main() -> list[int]:
+        with Gate(tmp_path) as gate:
+            # Nothing ends before this function is through.
+            ex.submit_nowait(gate.hold)
+            futures = await asyncio.wait_for(asyncio.ensure_future(call(deep, 5)), PATIENCE)
+        return [future.result(PATIENCE) for future in futures]
+
+    async def call(function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
 
     with BoundedProcessPoolExecutor(1, queue_size=2) as ex:
         assert asyncio.run(main()) == [2 * n for n in range(20)]
-        assert ex.stats().above_bound == 0
+        assert ex.stats().above_bound > 0
 
 
 # Many callers, locks, callbacks.

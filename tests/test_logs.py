@@ -59,13 +59,20 @@ def test_a_timeout_is_one_warning_of_one_line(caplog: pytest.LogCaptureFixture) 
 
 
 def test_the_end_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "bounded_executor"), BoundedProcessPoolExecutor(1) as ex:
+    with caplog.at_level(logging.DEBUG, "bounded_executor"), BoundedProcessPoolExecutor(1) as ex:
         ex.submit(tasks.double, 1).result(PATIENCE)
         ex.submit(int, "no number").exception(PATIENCE)
     (record,) = told(caplog, "executor ended")
-    assert record.levelno == logging.INFO
+    assert record.levelno == logging.DEBUG
     assert "1 tasks succeeded, 1 failed, 0 were cancelled" in record.getMessage()
     assert "1 processes started, 0 replaced, 0 crashed, 0 timed out" in record.getMessage()
+
+
+def test_the_end_of_a_run_with_a_crash_is_told_at_info(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "bounded_executor"), BoundedProcessPoolExecutor(1) as ex:
+        assert ex.submit(tasks.kill_self).exception(PATIENCE)
+    (record,) = told(caplog, "executor ended")
+    assert "1 crashed" in record.getMessage()
 
 
 def test_an_executor_that_ran_nothing_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

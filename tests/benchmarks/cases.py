@@ -10,6 +10,6 @@ from case import Case
 from cases_cost import COST
 from cases_footprint import FOOTPRINT
 from cases_recycling import RECYCLING
-from cases_speed import SPEED
+from cases_speed import SCRIPT, SPEED
 
-CASES: dict[str, Case] = {one.name: one for one in (*SPEED, *COST, *RECYCLING, *FOOTPRINT)}
+CASES: dict[str, Case] = {one.name: one for one in (*SPEED, *COST, *RECYCLING, *FOOTPRINT, *SCRIPT)}

@@ -131,6 +131,17 @@ def _scaling_map(quick: bool) -> Iterator[Entry]:
             yield _mapped(str(workers), name, min(2, workers) if quick else workers, tasks // 2, quick)
 
 
+def _main_script(quick: bool) -> Iterator[Entry]:
+    for name in COMPARED:
+        tasks = SUBMIT[name][1]
+        for module, where in (("work", "a module"), ("__main__", "the script")):
+            yield _submitted(f"submit, {where}", name, 2, tasks, quick, unfinished=UNFINISHED, module=module)
+    for name in COMPARED:
+        tasks = MAP[name][1]
+        for module, where in (("work", "a module"), ("__main__", "the script")):
+            yield _mapped(f"map, {where}", name, 2, tasks, quick, module=module)
+
+
 SHARE = (Figure("share", "percent of the ideal rate", HIGHER, 1),)
 
 SPEED = (
@@ -205,6 +216,19 @@ SPEED = (
         "workers",
         RATE,
         _scaling_map,
+        shown=("tasks",),
+    ),
+)
+
+SCRIPT = (
+    Case(
+        "main-script",
+        "Functions of the main script",
+        "Two workers; the tasks of `submit` and of `map`, their function once in a module and once in the "
+        "script that the program is started with.",
+        "function of",
+        RATE,
+        _main_script,
         shown=("tasks",),
     ),
 )

@@ -34,11 +34,12 @@ def rate(contender: Contender, params: dict[str, Any], answer: Answer) -> None:
 def mapped(contender: Contender, params: dict[str, Any], answer: Answer) -> None:
     """The same for tasks that do nothing and are given all in one call, their results fetched in order."""
     workers, tasks = params["workers"], params["tasks"]
+    give = importlib.import_module(params.get("module", "work")).give
     with contender.mapper(workers, params.get("chunksize")) as run:
-        deque(run(work.give, range(2 * workers)), maxlen=0)
+        deque(run(give, range(2 * workers)), maxlen=0)
         clock = _Clock()
         # Compared as they come, in C: a loop in Python would be part of what is measured.
-        right = sum(map(operator.eq, run(work.give, range(tasks)), range(tasks)))
+        right = sum(map(operator.eq, run(give, range(tasks)), range(tasks)))
         values = clock.values(params)
         if right != tasks:
             raise RuntimeError("results are missing or wrong")

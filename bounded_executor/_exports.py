@@ -1,0 +1,586 @@
+"""Main-module objects on their way to the workers: by name or by value, with the globals that they use.
+
+What a worker's import of the script binds at its top level goes by name. What the guarded block defines, and
+all of a script that cannot be imported, is put into the executor's store once, and tasks refer to it; lambdas
+and local functions travel with each task. Either way the globals that a function uses, directly or through
+other functions and classes of the script, are put into the store once, and the reference names the manifest
+that lists them.
+
+Where the script is imported each global is sent once, as it is when a task that uses it comes first: what
+workers make of it afterwards is theirs. Where it is not, a global is sent again when it has changed here
+since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import logging
+import pickle
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from dis import get_instructions
+from enum import Enum
+from itertools import count
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+from weakref import WeakKeyDictionary, ref
+
+from . import _log_setup, _namespace, _pickling
+from ._by_value import HEAVY_BYTES
+from ._main_module import Main, MainSpec
+from ._namespace import MANY_MANIFESTS, NAMES, Entry, Global, Reference
+from ._saying import Log
+from ._store import Record, Store
+
+__all__ = ["Exports"]
+
+_LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+# Values without parts that could change: what an import binds by them needs no comparison.
+_FIXED = (int, float, complex, str, bytes, bool, type(None), type(...), type(NotImplemented), range)
+# Times that a global is put into the store, which only grows. One that changes more often travels with each
+# task.
+MOST_RECORDS = 16
+# Containers that are looked through for functions, as a registry is.
+_FEW = 1000
+_CACHED = type(functools.lru_cache(lambda: None))
+_KINDS = (type, FunctionType, _CACHED)
+_DISPATCHING = getattr(functools.singledispatch(lambda _: None), "__code__", None)
+
+_names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
+
+
+_log = Log()
+
+
+class _Sent:
+    """What was put into the store for one global."""
+
+    __slots__ = ("entry", "fixed", "times", "uses", "value")
+
+    def __init__(self, entry: Entry, value: Any, uses: tuple[Any, ...], times: int) -> None:
+        self.entry = entry
+        self.times = times
+        self.fixed = type(value) in _FIXED
+        # A large table that the program has dropped must not be kept here.
+        self.value: Any = value if self.fixed else _weakly(value)
+        self.uses = uses
+
+    def is_of(self, value: Any) -> bool:
+        """Return whether it was made of this object."""
+        if self.fixed:
+            return value is self.value or (type(value) is type(self.value) and value == self.value)
+        return self.value is not None and self.value() is value
+
+
+class Exports:
+    """The main module's objects, for the workers of one executor; may be used by any thread.
+
+    ``_lock`` guards ``_sent``, ``_manifests`` and the order of what is in the store. No user code is run
+    under it.
+
+    Args:
+        main: this process's main module.
+
+    Attributes:
+        number: by which workers refer to this object.
+        spec: how workers get it.
+        start: has what values in the store need, such as file descriptors.
+    """
+
+    def __init__(self, main: Main) -> None:
+        self.number = _namespace.register(self)
+        self.spec: MainSpec = main.spec
+        self.start = _pickling.Start()
+        self._namespace = main.namespace
+        self._imports = main.spec.code is not None
+        self._is_main = getattr(sys.modules.get("__main__"), "__dict__", None) is main.namespace
+        self._lock = threading.Lock()
+        self._versions = count()
+        self._told: set[str] = set()
+        self._store: Store | None = Store()
+        self._sent: dict[str, _Sent] = {}
+        # Functions and classes that went by value, which come back as themselves.
+        self._objects: dict[int, Any] = {}
+        self._manifests: dict[tuple[Entry, ...], int] = {}
+        self._references: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        # Names that pickles refer to, which must be there in some other way if the import fails.
+        self._used: set[str] = set()
+        # What the initializer refers to. Its globals are sent with those of the first task, and not before:
+        # until then the program may set them.
+        self._early: list[Any] = []
+        self._early_names: set[str] = set()
+        self._is_early = True
+
+    @property
+    def imports(self) -> bool:
+        """Whether workers import the main module."""
+        return self._imports
+
+    @property
+    def store_fd(self) -> int:
+        """The descriptor of the store; there is one until :meth:`close`."""
+        assert self._store is not None
+        return self._store.fd
+
+    def is_of_main(self, obj: Any) -> bool:
+        """Return whether an object belongs to the main module."""
+        if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
+            return True
+        return getattr(obj, "__module__", None) in NAMES
+
+    def goes_by_name(self, fn: Any) -> bool:
+        """Return whether workers have this function by its name, and for good."""
+        return self._imports and self._name_in_import(fn) is not None
+
+    def end_of_initializer(self) -> None:
+        """Note that the initializer is pickled, and that what follows belongs to tasks."""
+        self._is_early = False
+
+    def as_initializer(self, function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+        """Return an initializer and its arguments as they are to be pickled.
+
+        A process that is forked has the very objects that the program has in its globals, and what the
+        initializer does to them is seen by tasks. So these go by the names that they have in the main module,
+        and a method of an object in another module, as ``random.seed`` is one, goes by its name there.
+        """
+        owner = getattr(function, "__self__", None)
+        name = getattr(function, "__name__", "")
+        if owner is not None and not isinstance(owner, (type, ModuleType)) and isinstance(name, str):
+            module = sys.modules.get(type(owner).__module__)
+            top = self._global_name(owner)
+            if top is not None and getattr(owner, name, None) == function:
+                function = Global("", f"{top}.{name}")
+            elif module is not None and getattr(module, name, None) == function:
+                function = Global(module.__name__, name)
+        found = [(arg, self._global_name(arg)) for arg in args]
+        return function, tuple(arg if top is None else Global("", top) for arg, top in found)
+
+    def _global_name(self, value: Any) -> str | None:
+        """Return the name of a global that is this object, where it matters which object it is."""
+        if isinstance(value, (*_FIXED, *_KINDS, ModuleType)) or _is_shared(value):
+            return None
+        for name, one in list(self._namespace.items()):
+            if one is value and not name.startswith("__"):
+                if self._send_early(name, value):
+                    self._early_names.add(name)
+                    return name
+                return None
+        return None
+
+    def _send_early(self, name: str, value: Any) -> bool:
+        """Return whether workers will have a global, by the import or as one that can be pickled."""
+        if self._is_bound_by_import(name):
+            return True
+        start = _pickling.Start()
+        try:
+            _pickling.dump_global(value, start, _EntryReferences(self, [], frozenset()))
+        except Exception:
+            return False
+        finally:
+            start.close()
+        return True
+
+    def first(self, fn: Any) -> int:
+        """Return the manifest of all that workers need for the initializer, and for a first task of ``fn``.
+
+        Threads may come here at the same time, each with its own first task.
+        """
+        self._send_shared()
+        found = self._find_all(self._early, self._early_names)
+        for roots in ([fn], []):
+            # A task that uses what cannot be shared fails with that, and no other.
+            with contextlib.suppress(_pickling.NotShared):
+                self._find_all(roots, () if roots else tuple(self._sent), found)
+        return self._write(found)
+
+    def first_log_setup(self) -> int:
+        """Return where in the store the program's configuration of ``logging`` is; -1: workers need none."""
+        setup = _log_setup.capture()
+        if setup is None:
+            return -1
+        try:
+            pickled = _pickling.dump_global(setup, self.start, _EntryReferences(self, [], frozenset()))
+        except Exception:
+            # A formatter or a filter that cannot be pickled; levels and the rest are not worth an error.
+            return -1
+        return self._append(pickled)
+
+    def begin(self) -> None:
+        """Note that the first process is about to be started."""
+        self.start.begun = True
+        self._early.clear()
+
+    def stop_importing(self) -> int:
+        """Go on by value, as the import has failed; return the manifest of all that was referred to."""
+        # Before the names are read: a pickle is made by name only if its name was noted while this was true.
+        self._imports = False
+        self.spec = self.spec.without_code()
+        self._references = WeakKeyDictionary()
+        used = [self._namespace[name] for name in sorted(self._used) if name in self._namespace]
+        return self._write(self._find_all(used, (*self._sent, *sorted(self._used))))
+
+    def sent_object(self, offset: int) -> Any:
+        """Return what went by value, and is at this place in the store."""
+        return self._objects[offset]
+
+    def close(self) -> None:
+        """Close the store and all descriptors; takes no lock."""
+        self._store = None
+        self.start.close()
+
+    # How one object is referred to
+
+    def reduce(self, obj: Any) -> Any:
+        """Return what a task's pickle has for an object of the main module; None for what is none."""
+        return self._reduce(obj, None, frozenset())
+
+    def _reduce(self, obj: Any, uses: list[Any] | None, within: frozenset[str]) -> Any:
+        """Do the same.
+
+        Args:
+            obj: the object.
+            uses: takes what is referred to, whose globals somebody else sees to; None: that is done here.
+            within: names of what is being pickled by value just now.
+        """
+        if not isinstance(obj, _KINDS) or not self.is_of_main(obj):
+            return None
+        if self._imports:
+            name = self._name_in_import(obj)
+            if name is not None:
+                self._used.add(name.partition(".")[0])
+                # See `stop_importing`.
+                if self._imports:
+                    manifest = -1 if uses is not None else self._reference(obj)
+                    if manifest != -1:
+                        return _namespace.referred, (manifest, name)
+                    if uses is None and self._is_main:
+                        return NotImplemented
+                    if uses is not None:
+                        uses.append(obj)
+                    return _namespace.named, (name,)
+        qualname = self._qualname(obj)
+        if qualname is not None:
+            top, *path = qualname.split(".")
+            if top not in within:
+                sent = self._send(top, self._namespace[top], within)
+                if sent.entry.offset >= 0:
+                    if uses is not None:
+                        uses.append(obj)
+                    manifest = -1 if uses is not None else self._reference(obj)
+                    return _namespace.sent, (sent.entry.offset, tuple(path), manifest)
+        if uses is not None:
+            uses.append(obj)
+        if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
+            return _namespace.reduce_function(obj, -1 if uses is not None else self._reference(obj))
+        if isinstance(obj, FunctionType) and obj.__code__ is _DISPATCHING:
+            return _namespace.make_dispatching, (tuple(vars(obj)["registry"].items()),)
+        if isinstance(obj, _CACHED):
+            return _namespace.make_cached, (obj.__wrapped__, obj.cache_parameters())
+        return None
+
+    def _qualname(self, obj: Any) -> str | None:
+        """Return the name that the main module has for an object; None where that means another, or none."""
+        name = getattr(obj, "__qualname__", None)
+        if not isinstance(name, str) or "<" in name:
+            return None
+        try:
+            return name if _namespace.resolve(self._namespace, name) is obj else None
+        except Exception:
+            return None
+
+    def _name_in_import(self, obj: Any) -> str | None:
+        """Return the name by which an import of the script has the same object; None where it has not."""
+        script = self.spec.script
+        name = self._qualname(obj)
+        if script is None or name is None:
+            return None
+        top = name.partition(".")[0]
+        if top not in script.bound or top in script.rebound:
+            return None
+        inner = getattr(obj, "__wrapped__", obj) if isinstance(obj, _CACHED) else obj
+        if isinstance(inner, FunctionType) and inner.__globals__ is self._namespace:
+            code = inner.__code__
+            if code.co_filename != self.spec.filename or script.guards_line(code.co_firstlineno):
+                # A prompt's, or the guarded block's.
+                return None
+        return name
+
+    # Manifests
+
+    def _reference(self, obj: Any) -> Reference:
+        """Return what names the globals that an object uses."""
+        if self._is_early:
+            self._early.append(obj)
+            return -1
+        known = self._references.get(obj) if self._imports else None
+        if known is None:
+            found = self._find_all([obj], ())
+            inline = tuple(one for one in found.values() if one.inline is not None)
+            known = self._write({name: one for name, one in found.items() if one.inline is None})
+            if inline:
+                return known, inline
+            if self._imports:
+                self._references[obj] = known
+        return known
+
+    def _find_all(
+        self, roots: Iterable[Any], names: Iterable[str], found: dict[str, Entry] | None = None
+    ) -> dict[str, Entry]:
+        """Put the globals that objects use, and these, into the store; return them, with ``found``."""
+        if found is None:
+            found = {}
+        todo = list(roots)
+        for name in names:
+            self._include(name, found, todo)
+        seen: dict[int, Any] = {}
+        while todo:
+            obj = todo.pop()
+            if id(obj) not in seen:
+                seen[id(obj)] = obj
+                for name in self._uses(obj, todo):
+                    self._include(name, found, todo)
+        return found
+
+    def _write(self, found: dict[str, Entry]) -> int:
+        """Put a manifest into the store and return where it is; -1: there is nothing to list."""
+        if not found:
+            return -1
+        order = {name: place for place, name in enumerate(self._namespace)}
+        entries = tuple(sorted(found.values(), key=lambda one: order.get(one.name.partition(".")[0], -1)))
+        with self._lock:
+            offset = self._manifests.get(entries)
+            if offset is None:
+                if len(self._manifests) > MANY_MANIFESTS:
+                    self._manifests.clear()
+                pickled = pickle.dumps(list(entries), pickle.HIGHEST_PROTOCOL)
+                offset = self._manifests[entries] = self._append(pickled)
+        return offset
+
+    def _include(self, name: str, found: dict[str, Entry], todo: list[Any]) -> None:
+        """Add a global to a manifest, if it is to be sent, and what it uses to ``todo``."""
+        if name in found:
+            return
+        value = self._value_of(name)
+        if value is _ABSENT or (name.startswith("__") and name.endswith("__")):
+            return
+        script = self.spec.script if self._imports else None
+        if script is not None and "." not in name and name in script.bound and name not in script.rebound:
+            named = isinstance(value, _KINDS) and (
+                not self.is_of_main(value) or self._name_in_import(value) is not None
+            )
+            if named or isinstance(value, (*_FIXED, ModuleType, logging.Logger)):
+                todo.append(value)
+                return
+        sent = self._send(name, value, frozenset())
+        if sent.entry.offset >= 0 or sent.entry.inline is not None or sent.entry.text:
+            found[name] = sent.entry
+        todo.extend(one for reference in sent.uses if (one := reference()) is not None)
+
+    def _value_of(self, name: str) -> Any:
+        top, dot, attribute = name.rpartition(".")
+        if not dot:
+            return self._namespace.get(name, _ABSENT)
+        try:
+            return vars(_namespace.resolve(self._namespace, top)).get(attribute, _ABSENT)
+        except (AttributeError, TypeError):
+            return _ABSENT
+
+    def _uses(self, obj: Any, todo: list[Any]) -> Iterator[str]:
+        """Yield the globals that an object uses by itself, and put what it consists of into ``todo``."""
+        if isinstance(obj, FunctionType):
+            if obj.__globals__ is self._namespace:
+                yield from (name for name in _names_of(obj.__code__) if name in self._namespace)
+            todo.extend(_contents_of(obj))
+        elif isinstance(obj, type):
+            if not self.is_of_main(obj):
+                return
+            todo.extend(base for base in (*obj.__bases__, type(obj)) if self.is_of_main(base))
+            todo.extend(vars(obj).values())
+            name = self._name_in_import(obj) if self._imports else None
+            if name is not None and not issubclass(obj, Enum):
+                for attribute, value in list(vars(obj).items()):
+                    if _is_data(attribute, value):
+                        yield f"{name}.{attribute}"
+        elif isinstance(obj, (staticmethod, classmethod)):
+            todo.append(obj.__func__)
+        elif isinstance(obj, property):
+            todo.extend(one for one in (obj.fget, obj.fset, obj.fdel) if one is not None)
+        elif isinstance(obj, functools.partial):
+            todo.extend((obj.func, obj.args, obj.keywords))
+        elif isinstance(obj, MethodType):
+            todo.extend((obj.__func__, obj.__self__))
+        elif type(obj) in (tuple, list, set, frozenset):
+            if len(obj) <= _FEW:
+                todo.extend(obj)
+        elif type(obj) is dict:
+            if len(obj) <= _FEW:
+                todo.extend(obj.values())
+        elif isinstance(obj, _CACHED):
+            todo.append(obj.__wrapped__)
+        elif isinstance(obj, (functools.cached_property, functools.partialmethod)):
+            todo.append(obj.func)
+        elif self.is_of_main(type(obj)):
+            todo.append(type(obj))
+
+    # What is put into the store
+
+    def _send(
+        self, name: str, value: Any, within: frozenset[str], start: _pickling.Start | None = None
+    ) -> _Sent:
+        """Put a global into the store, unless it is there already."""
+        known = self._sent.get(name)
+        is_object = isinstance(value, _KINDS) and self.is_of_main(value)
+        if known is not None:
+            if self._imports and not is_object:
+                return known
+            if known.is_of(value) and (self._imports or _cannot_change(value)):
+                return known
+        uses: list[Any] = []
+        text = ""
+        data: Any = b""
+        try:
+            inside = within | {name} if is_object else within
+            references = _EntryReferences(self, uses, inside)
+            data = _pickling.dump_global(value, start or self.start, references)
+        except _pickling.NotShared as error:
+            raise _pickling.NotShared(
+                f"the global {name} of the main module cannot reach the workers: {error}"
+            ) from None
+        except Exception as error:
+            # Where the import makes one of its own, that one stands.
+            if "." not in name and not self._is_bound_by_import(name):
+                text = _unfit(name, value, error)
+        with self._lock:
+            latest = self._sent.get(name)
+            if latest is not None and (
+                (self._imports and not is_object) or self._has(latest.entry, data, text)
+            ):
+                return latest
+            rebinds = self.spec.script is None or name in self.spec.script.rebound
+            times = 1 if latest is None else latest.times + 1
+            inline = bytes(data) if data and times > MOST_RECORDS else None
+            offset = self._append(data) if data and inline is None else -1
+            entry = Entry(name, offset, next(self._versions), inline, is_object, rebinds, text)
+            if is_object and offset >= 0:
+                self._objects[offset] = value
+            sent = self._sent[name] = _Sent(entry, value, tuple(map(_weakly, uses)), times)
+        if known is not None and len(data) > HEAVY_BYTES:
+            self._tell_heavy(name, len(data))
+        return sent
+
+    def _tell_heavy(self, name: str, size: int) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            _log.warning(
+                "the global %s of the main module, %d bytes, is pickled again for each task that uses it, to "
+                "see whether it has changed. Have the script imported, by a guard, or put it into a module.",
+                name,
+                size,
+            )
+
+    def _has(self, entry: Entry, data: Any, text: str) -> bool:
+        """Return whether an entry is what would be put into the store once more."""
+        if entry.inline is not None:
+            return bool(entry.inline == data)
+        if entry.offset < 0 or not data:
+            return entry.offset < 0 and not data and entry.text == text
+        store = self._store
+        return store is not None and Record(store.fd, entry.offset).has(data)
+
+    def _is_bound_by_import(self, name: str) -> bool:
+        return self._imports and self.spec.script is not None and name in self.spec.script.bound
+
+    def _send_shared(self) -> None:
+        """Put into the store what only a starting process can be given, for tasks to come."""
+        strict = copy.copy(self.start)
+        strict.stands_in = False
+        for name, value in list(self._namespace.items()):
+            if _is_shared(value) and name not in self._sent:
+                try:
+                    self._send(name, value, frozenset(), strict)
+                except Exception:
+                    # A task that uses it is told, or its lock gets a twin.
+                    continue
+
+    def _append(self, data: Any) -> int:
+        # The executor has ended, and refuses the task that this is for.
+        store = self._store
+        return 0 if store is None else store.append(data)
+
+
+class _EntryReferences:
+    """References inside of a value in the store: the manifest lists the globals that they use."""
+
+    def __init__(self, exports: Exports, uses: list[Any], within: frozenset[str]) -> None:
+        self._exports = exports
+        self._uses = uses
+        self._within = within
+
+    def reduce(self, obj: Any) -> Any:
+        return self._exports._reduce(obj, self._uses, self._within)
+
+
+_ABSENT: Any = object()
+
+
+def _weakly(value: Any) -> Any:
+    try:
+        return ref(value)
+    except TypeError:
+        return lambda: None
+
+
+def _names_of(code: CodeType) -> tuple[str, ...]:
+    """Return the globals that code reads, that of functions in it included."""
+    names = _names.get(code)
+    if names is None:
+        found = {one.argval: None for one in get_instructions(code) if one.opname in _LOADS}
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                found.update(dict.fromkeys(_names_of(constant)))
+        names = _names[code] = tuple(found)
+    return names
+
+
+def _contents_of(function: FunctionType) -> Iterator[Any]:
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    yield from function.__dict__.values()
+
+
+def _is_data(name: str, value: Any) -> bool:
+    """Return whether a class attribute is a value that a program may change."""
+    if name.startswith("__") or hasattr(type(value), "__get__"):
+        return False
+    return not isinstance(value, (type, ModuleType)) and name != "_abc_impl"
+
+
+def _is_shared(value: Any) -> bool:
+    """Return whether an object of multiprocessing is meant to be the same in several processes."""
+    module = type(value).__module__
+    return isinstance(module, str) and module.startswith("multiprocessing.")
+
+
+def _cannot_change(value: Any) -> bool:
+    if type(value) in _FIXED or isinstance(value, ModuleType):
+        return True
+    if not isinstance(value, FunctionType) or value.__closure__ or value.__dict__ or value.__kwdefaults__:
+        return False
+    return all(type(one) in _FIXED for one in value.__defaults__ or ())
+
+
+def _unfit(name: str, value: Any, error: Exception) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return (
+        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and no "
+        f"import makes it in a worker process. Set it at the top level of the script, above "
+        f'`if __name__ == "__main__":`, or in the initializer, or put it into a module'
+    )

@@ -1,0 +1,519 @@
+"""The one namespace that all code of the main module has in a process, and what arrives in it.
+
+Pickles refer to the functions here. What the main module has at its top level is looked up by name. What has
+no name in the process arrives by value, and its functions get this namespace as their globals, not a copy.
+Values of globals arrive in the executor's store (``_store``), each once per process: a *manifest* there lists
+those that a function uses, and each has the place of its record as its version.
+
+A value that arrives replaces an older one that had arrived. It never replaces what the process has assigned
+itself, unless the parent's assignment is the newer one, nor what the import of the main module has made in
+the same way.
+
+Used by the thread that runs tasks, and by the supervisor before there are workers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import marshal
+import pickle
+import sys
+from collections import deque
+from collections.abc import Iterable
+from functools import lru_cache, singledispatch
+from itertools import count
+from operator import attrgetter
+from types import CellType, CodeType, FunctionType, ModuleType
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakValueDictionary
+
+from . import _pickling
+from ._store import Record
+
+__all__ = [
+    "NAMES",
+    "Entry",
+    "Global",
+    "adopt",
+    "apply",
+    "apply_log_setup",
+    "explain",
+    "home",
+    "install",
+    "make_cached",
+    "make_dispatching",
+    "make_function",
+    "named",
+    "open_store",
+    "reduce_function",
+    "referred",
+    "register",
+    "resolve",
+    "returned",
+    "sent",
+    "set_function_state",
+]
+
+NAMES = ("__main__", "__mp_main__")
+
+_MISSING: Any = object()
+# Manifests that are remembered as known; a program may make any number.
+MANY_MANIFESTS = 10_000
+_CACHED = type(lru_cache(lambda: None))
+_marshalled: dict[CodeType, bytes] = {}
+_numbers = count(1)
+# A class that a class statement has made, and no C code.
+_HEAP_TYPE = 1 << 9
+
+
+class Entry(NamedTuple):
+    """One global, or attribute of a class, in a manifest.
+
+    Attributes:
+        name: the global's; ``Class.attribute`` for the latter.
+        offset: where its record is; -1: there is none.
+        version: the higher one is the newer one.
+        inline: its pickle, where it changes so often that there is no record.
+        is_object: a function or a class, which tasks may also refer to by the offset.
+        rebinds: the parent may have assigned it anew, rather than only changed the object.
+        text: why it could not be pickled.
+    """
+
+    name: str
+    offset: int
+    version: int
+    inline: bytes | None
+    is_object: bool
+    rebinds: bool
+    text: str
+
+
+_home: dict[str, Any] | None = None
+_fd = -1
+# Number by which the program's process knows the executor whose worker this is.
+_sender = -1
+# In a program's process: who has sent objects by value.
+_senders: WeakValueDictionary[int, Sender] = WeakValueDictionary()
+# What the import has bound; None where nothing was imported.
+_baseline: dict[str, Any] | None = None
+_applied: dict[str, int] = {}
+_manifests: set[int] = set()
+_objects: dict[int, Any] = {}
+_offsets: dict[int, int] = {}  # the other way round, by identity
+_unfit: dict[str, str] = {}
+
+
+# What names the globals that an object uses: the place of a manifest, -1 for none, or that with entries that
+# are in no manifest.
+Reference = int | tuple[int, tuple[Entry, ...]]
+
+
+class _Alias(ModuleType):
+    """Stands for a main module that has no entry of its own in ``sys.modules``, as under a profiler."""
+
+    def __getattr__(self, name: str) -> Any:
+        if _home is not None and name in _home and not name.startswith("__"):
+            return _home[name]
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+def adopt(namespace: dict[str, Any]) -> None:
+    """In a program's process: have what comes back from workers find its classes in this namespace."""
+    global _home
+    _home = namespace
+    main = sys.modules.get("__main__")
+    if main is not None and main.__dict__ is namespace:
+        sys.modules["__mp_main__"] = main
+    else:
+        sys.modules["__mp_main__"] = _Alias("__mp_main__")
+
+
+def install(namespace: dict[str, Any], *, imported: bool) -> None:
+    """In a supervisor or worker: use this namespace, as the import has left it."""
+    global _home, _baseline
+    _home = namespace
+    _baseline = dict(namespace) if imported else None
+    _pickling.refer_by(_LocalReferences(), imported=imported)
+
+
+def open_store(fd: int, sender: int) -> None:
+    """Read what arrives from this descriptor.
+
+    Args:
+        fd: of the store.
+        sender: number by which the program's process knows the executor.
+    """
+    global _fd, _sender
+    _fd, _sender = fd, sender
+
+
+class Sender(Protocol):
+    """Has the objects that it has sent."""
+
+    def sent_object(self, offset: int) -> Any:
+        """Return what is in a record."""
+        ...
+
+
+def register(sender: Sender) -> int:
+    """In a program's process: have what comes back find the objects of this one; return its number."""
+    number = next(_numbers)
+    _senders[number] = sender
+    return number
+
+
+def returned(sender: int, offset: int, path: tuple[str, ...]) -> Any:
+    """Return a function or class that was sent by value and comes back, or an attribute of it."""
+    owner = _senders.get(sender)
+    if sender == _sender:
+        found = _object(offset)
+    elif owner is not None:
+        found = owner.sent_object(offset)
+    else:
+        raise pickle.UnpicklingError(
+            "the result refers to a function or class of the main module, and its executor is gone"
+        )
+    for attribute in path:
+        found = getattr(found, attribute)
+    return found
+
+
+def home() -> dict[str, Any]:
+    """Return the main module's globals."""
+    return sys.modules["__main__"].__dict__ if _home is None else _home
+
+
+# What pickles refer to
+
+
+def resolve(namespace: dict[str, Any], qualname: str) -> Any:
+    """Return what a dotted name stands for; raises AttributeError if there is none."""
+    top, *path = qualname.split(".")
+    found = namespace.get(top, _MISSING)
+    if found is _MISSING:
+        raise AttributeError(f"the main module has no {top!r} in this process")
+    for attribute in path:
+        found = getattr(found, attribute)
+    return found
+
+
+def named(qualname: str) -> Any:
+    """Return what the main module has by this name."""
+    return resolve(home(), qualname)
+
+
+class Global:
+    """Becomes, where it is unpickled, what the main module, or another one, has by a name.
+
+    Args:
+        module: name of a module; empty for the main module.
+        path: names of attributes, joined by dots.
+    """
+
+    def __init__(self, module: str, path: str) -> None:
+        self._found = module, path
+
+    def __reduce__(self) -> Any:
+        return _find_global, self._found
+
+
+def _find_global(module: str, path: str) -> Any:
+    if not module:
+        return named(path)
+    return attrgetter(path)(importlib.import_module(module))
+
+
+def referred(manifest: Reference, qualname: str) -> Any:
+    """Do the same, and have the globals of a manifest first."""
+    apply(manifest)
+    return named(qualname)
+
+
+def sent(offset: int, path: tuple[str, ...], manifest: Reference) -> Any:
+    """Return a function or class that came by value, or an attribute of it.
+
+    Args:
+        offset: where its record is.
+        path: the attribute, if it is one.
+        manifest: lists the globals that it uses; -1: none, or others see to them.
+    """
+    apply(manifest)
+    found = _object(offset)
+    for attribute in path:
+        found = getattr(found, attribute)
+    return found
+
+
+def make_function(code: bytes, name: str, cells: int, manifest: Reference = -1) -> FunctionType:
+    """Return a function of the main module that came by value; its state is set afterwards.
+
+    Args:
+        code: marshalled, so that it has its file and its lines.
+        name: the function's.
+        cells: how many variables of functions around it that it has.
+        manifest: as with :func:`sent`.
+    """
+    apply(manifest)
+    closure = tuple(CellType() for _ in range(cells))
+    return FunctionType(_load_code(code), home(), name, None, closure)
+
+
+def make_cached(function: Any, parameters: dict[str, Any]) -> Any:
+    """Return a function with the cache that :func:`functools.lru_cache` makes, which is empty."""
+    return lru_cache(**parameters)(function)
+
+
+def make_dispatching(registry: tuple[tuple[Any, Any], ...]) -> Any:
+    """Return the function that :func:`functools.singledispatch` makes of these, the base first."""
+    (_, base), *others = registry
+    function = singledispatch(base)
+    for cls, implementation in others:
+        function.register(cls, implementation)
+    return function
+
+
+@lru_cache(maxsize=256)
+def _load_code(code: bytes) -> CodeType:
+    loaded: CodeType = marshal.loads(code)
+    return loaded
+
+
+def set_function_state(
+    function: FunctionType, state: tuple[dict[str, Any], dict[str, Any], list[Any]]
+) -> None:
+    """Set what a function made by :func:`make_function` lacks."""
+    attributes, slots, cells = state
+    function.__dict__.update(attributes)
+    for name, value in slots.items():
+        setattr(function, name, value)
+    for cell, contents in zip(function.__closure__ or (), cells, strict=True):
+        if contents:
+            (cell.cell_contents,) = contents
+
+
+# What arrives
+
+
+def apply_log_setup(offset: int) -> None:
+    """Configure ``logging`` as a record says, unless that was done where this process was forked."""
+    if offset < 0 or offset in _manifests:
+        return
+    _manifests.add(offset)
+    # Not at the top: only then does a process need it.
+    from . import _log_setup
+
+    _log_setup.apply(_load(offset))
+
+
+def apply(manifest: Reference) -> None:
+    """Have the globals that a reference names, as far as they are newer than what is here."""
+    if isinstance(manifest, tuple):
+        manifest, entries = manifest
+        apply(manifest)
+        _take(entries)
+        return
+    if manifest < 0 or manifest in _manifests:
+        return
+    if len(_manifests) > MANY_MANIFESTS:
+        # To look at one again changes nothing.
+        _manifests.clear()
+    # Before: what arrives may refer to the same manifest.
+    _manifests.add(manifest)
+    try:
+        _take(_load(manifest))
+    except BaseException:
+        _manifests.discard(manifest)
+        raise
+
+
+def _take(entries: Iterable[Entry]) -> None:
+    for entry in entries:
+        if entry.offset < 0 and entry.inline is None:
+            _unfit[entry.name] = entry.text
+        elif entry.version > _applied.get(entry.name, -1):
+            _bind(entry)
+            _applied[entry.name] = entry.version
+
+
+def explain(error: BaseException) -> None:
+    """Have an error that names a missing global say why it is missing, where that is known."""
+    while isinstance(error, Exception):
+        name = getattr(error, "name", None)
+        if isinstance(error, NameError) and name in _unfit and name not in home():
+            error.args = (f"{error}: {_unfit[name]}",)
+        inner = error.__cause__ or error.__context__
+        if inner is None or inner is error:
+            return
+        error = inner
+
+
+def _bind(entry: Entry) -> None:
+    holder, name = _holder_of(entry.name)
+    if holder is None:
+        return
+    own = holder.__dict__.get(name, _MISSING) if isinstance(holder, type) else holder.get(name, _MISSING)
+    imported = own is not _MISSING and _baseline is not None
+    was = own if _baseline is None or isinstance(holder, type) else _baseline.get(name, _MISSING)
+    if imported and own is not was and entry.name not in _applied:
+        # A task, or the initializer, has assigned it since.
+        return
+    is_value = entry.inline is None and not entry.is_object
+    if imported and is_value and _pickling.is_same(own, _COMPARED, Record(_fd, entry.offset)):
+        return
+    if entry.inline is not None:
+        new = pickle.loads(entry.inline)
+    else:
+        new = _object(entry.offset) if entry.is_object else _load(entry.offset)
+    if imported and not entry.rebinds and _update(own, new):
+        return
+    if isinstance(holder, type):
+        setattr(holder, name, new)
+    else:
+        holder[name] = new
+
+
+def _holder_of(name: str) -> tuple[Any, str]:
+    top, dot, attribute = name.rpartition(".")
+    if not dot:
+        return home(), name
+    try:
+        found = named(top)
+    except AttributeError:
+        return None, attribute
+    return (found if isinstance(found, type) else None), attribute
+
+
+def _update(own: Any, new: Any) -> bool:
+    """Change an object in place into what it is in the parent; return whether that can be done."""
+    if type(own) is not type(new):
+        return False
+    if isinstance(own, (dict, set)) and type(own) in (dict, set):
+        own.clear()
+        own.update(new)
+    elif type(own) in (list, bytearray):
+        own[:] = new
+    elif type(own) is deque and own.maxlen == new.maxlen:
+        own.clear()
+        own.extend(new)
+    elif _is_plain(type(own)) and hasattr(own, "__dict__"):
+        own.__dict__.clear()
+        own.__dict__.update(new.__dict__)
+    else:
+        return False
+    return True
+
+
+def _is_plain(cls: type) -> bool:
+    """Return whether objects of a class have nothing but their attributes."""
+    ways = (
+        "__reduce__",
+        "__reduce_ex__",
+        "__getstate__",
+        "__setstate__",
+        "__getnewargs__",
+        "__getnewargs_ex__",
+    )
+    if any(getattr(cls, way, None) is not getattr(object, way, None) for way in ways):
+        return False
+    return not hasattr(cls, "__del__") and all(
+        base is object or (base.__flags__ & _HEAP_TYPE and "__slots__" not in vars(base))
+        for base in cls.__mro__
+    )
+
+
+def _object(offset: int) -> Any:
+    found = _objects.get(offset, _MISSING)
+    if found is _MISSING:
+        found = _objects[offset] = _load(offset)
+        _offsets[id(found)] = offset
+        # At once: a class that is made next may ask for this one by its name.
+        name = getattr(found, "__qualname__", "")
+        if name not in home() and name.isidentifier():
+            home()[name] = found
+    return found
+
+
+def _load(offset: int) -> Any:
+    return pickle.load(io.BufferedReader(Record(_fd, offset), 1 << 16))
+
+
+# How this process refers to the main module's objects
+
+
+def reduce_function(function: FunctionType, manifest: Reference) -> Any:
+    """Return what a pickle has for a function of the main module that travels by value."""
+    code = function.__code__
+    marshalled = _marshalled.get(code)
+    if marshalled is None:
+        if len(_marshalled) > 1000:
+            _marshalled.clear()
+        marshalled = _marshalled[code] = marshal.dumps(code)
+    cells = [_contents(cell) for cell in function.__closure__ or ()]
+    slots = {
+        "__qualname__": function.__qualname__,
+        "__module__": function.__module__,
+        "__doc__": function.__doc__,
+        "__defaults__": function.__defaults__,
+        "__kwdefaults__": function.__kwdefaults__,
+        "__annotations__": function.__annotations__,
+    }
+    state = dict(function.__dict__), slots, cells
+    args = marshalled, function.__name__, len(cells), manifest
+    return make_function, args, state, None, None, set_function_state
+
+
+def _contents(cell: Any) -> tuple[Any, ...]:
+    try:
+        return (cell.cell_contents,)
+    except ValueError:
+        return ()
+
+
+class _LocalReferences:
+    """How a worker refers to the main module's objects in results."""
+
+    def reduce(self, obj: Any) -> Any:
+        """Return what the pickle has for a function or class; None for what is pickled as ever."""
+        of_home = isinstance(obj, FunctionType) and obj.__globals__ is home()
+        if not of_home and getattr(obj, "__module__", None) not in NAMES:
+            return None
+        if id(obj) in _offsets:
+            return returned, (_sender, _offsets[id(obj)], ())
+        name = _own_name(obj)
+        if name is not None:
+            top, *path = name.split(".")
+            offset = _offsets.get(id(named(top)))
+            if offset is not None:
+                return returned, (_sender, offset, tuple(path))
+            if _baseline is not None and obj.__module__ == "__mp_main__":
+                return NotImplemented
+        return reduce_function(obj, -1) if of_home else None
+
+
+class _ComparedReferences:
+    """How a value of this process is pickled to be compared with one that has arrived: as in the parent."""
+
+    def reduce(self, obj: Any) -> Any:
+        """Return what the pickle has for a function or class; None for what is pickled as ever."""
+        of_home = isinstance(obj, FunctionType) and obj.__globals__ is home()
+        if not of_home and getattr(obj, "__module__", None) not in NAMES:
+            return None
+        if isinstance(obj, (type, FunctionType, _CACHED)):
+            name = _own_name(obj)
+            if name is not None:
+                return named, (name,)
+        return reduce_function(obj, -1) if of_home else None
+
+
+_COMPARED = _ComparedReferences()
+
+
+def _own_name(obj: Any) -> str | None:
+    name = getattr(obj, "__qualname__", None)
+    if not isinstance(name, str) or "<" in name:
+        return None
+    try:
+        return name if named(name) is obj else None
+    except AttributeError:
+        return None

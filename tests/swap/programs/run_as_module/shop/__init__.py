@@ -1,0 +1,3 @@
+"""A package; the program is one of its modules."""
+
+CURRENCY = "EUR"
