@@ -293,6 +293,7 @@ class Core:
                     # Now: a consumer that begins it from here on does not feed it.
                     run.hand_over()
                 error = run.run_on() or error
+                run.hand_back()
                 if not run.dropped:
                     _log.info(
                         "the results of a map that was not begun before the executor's shutdown are "
