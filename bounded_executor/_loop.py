@@ -67,11 +67,17 @@ class Loop(Generic[Owner]):
             if error.errno is None:
                 raise
 
-    def note(self, action: Callable[[], None]) -> None:
-        """Have the thread do something soon; never blocks, callable from any thread."""
-        if not self._is_closed:
-            self._notes.append(action)
-            self.wake()
+    def note(self, action: Callable[[], None]) -> bool:
+        """Have the thread do something soon; never blocks, callable from any thread.
+
+        Returns:
+            False where the thread has ended, and nothing is done.
+        """
+        if self._is_closed:
+            return False
+        self._notes.append(action)
+        self.wake()
+        return True
 
     def add(self, channel: Channel, owner: Owner) -> None:
         """Wait for this channel too."""

@@ -260,9 +260,11 @@ class MapRun:
         self._results.close()
 
     def drop(self) -> None:
-        """The iterator is gone: nobody will fetch results. Takes no lock."""
+        """The iterator is gone: no results will be fetched. Takes no lock that is held for long."""
         self._results.closed = True
-        self.note(self.cancel if self.begun else self._results.close)
+        if not self.note(self.cancel if self.begun else self._results.close):
+            # The executor has ended; its books are kept all the same.
+            self._results.close()
 
     @property
     def yielded(self) -> int:

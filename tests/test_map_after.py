@@ -155,3 +155,13 @@ def test_map_after_shutdown() -> None:
     with pytest.raises(RuntimeError, match=AFTER_SHUTDOWN):
         ex.map(tasks.give, inputs)
     assert inputs.pulled == 0
+
+
+def test_results_that_are_dropped_after_the_end_weigh_nothing() -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
+        results = ex.map(str, ["x" * 1000] * 20)
+        assert len(next(results)) == 1000
+    wait_until(lambda: ex.stats().succeeded == 20)
+    assert ex.stats().held_bytes
+    del results
+    assert not ex.stats().held_bytes
