@@ -406,7 +406,7 @@ class Dispatcher(Arrivals):
     @property
     def parking(self) -> bool:
         """Whether some work waits for results to be fetched; then the backend is told when they are."""
-        return self._queue.parks
+        return bool(self._queue.parked)
 
     def counters(self) -> tuple[int, int, int]:
         """Return items submitted, waiting and cancelled, read in one moment."""
@@ -414,7 +414,7 @@ class Dispatcher(Arrivals):
 
     def _freed(self) -> None:
         """Wake the backend for slots or bytes that parked work waits for. Takes no lock."""
-        if self._claiming or self.parking:
+        if self._claiming or self._queue.parked:
             self.wake()
 
     def _cancel(self, work: Work) -> None:

@@ -184,11 +184,13 @@ class Ledger:
         sizes = sizes or (0,) * want
         lease = lease or Lease()
         with self._lock:
-            self._purge()
+            if self._untaken:
+                self._purge()
             if self._closed is not None and (self._abandoned or not after_close):
                 raise self._closed()
             if not self._waiters and self._open(sizes[0]):
-                return self._grant(lease, *self._fitting(sizes))
+                count, size = (1, sizes[0]) if len(sizes) == 1 else self._fitting(sizes)
+                return self._grant(lease, count, size)
             if force:
                 self._above_bound += not self._open(sizes[0])
                 return self._grant(lease, 1, sizes[0])
@@ -277,7 +279,8 @@ class Ledger:
             BaseException: what :meth:`close` was given.
         """
         with self._lock:
-            self._purge()
+            if self._untaken:
+                self._purge()
             if waiter.lease.held is not None:
                 self._untaken.pop(waiter.lease, None)
                 return None
@@ -340,14 +343,18 @@ class Ledger:
         with self._lock:
             if account.closed or self._abandoned:
                 return
-            self._charge(account, size)
+            if size < 0:
+                self._discharge(account, -size)
+            else:
+                self._weight += size
+                account.weight += size
 
     def settle(self, account: Account) -> None:
         """Take off all that an account has, and close it."""
         with self._lock:
             account.closed = True
             if not self._abandoned:
-                self._charge(account, -account.weight)
+                self._discharge(account, account.weight)
 
     def reclaim(self, count: int) -> bool:
         """Take back slots that were given back before their task was done, ahead of all that wait.
@@ -357,7 +364,8 @@ class Ledger:
             free, until this is called again; 0 gives up such a claim.
         """
         with self._lock:
-            self._purge()
+            if self._untaken:
+                self._purge()
             had = self._held + count <= self.queue_size or not self._held
             if had:
                 self._held += count
@@ -476,17 +484,16 @@ class Ledger:
         lease.held = grant
         return count
 
-    def _charge(self, account: Account, size: int) -> None:
-        self._weight += size
-        account.weight += size
-        if size < 0:
-            try:
-                self._serve()
-            except BaseException:
-                self._serve()
-                raise
-            finally:
-                self.freed()
+    def _discharge(self, account: Account, size: int) -> None:
+        self._weight -= size
+        account.weight -= size
+        try:
+            self._serve()
+        except BaseException:
+            self._serve()
+            raise
+        finally:
+            self.freed()
 
     def _serve(self) -> None:
         """Grant what can be granted. It may be interrupted anywhere, and is to be called again then."""

@@ -49,6 +49,8 @@ class Outbox:
         self._all_integers = True
         self._since = 0.0
         self._tag = 0
+        # The word KEPT, as long as all results are integers.
+        self._kept = 0
 
     def begin(self, work: int, now: float) -> None:
         """Take results of this work from now on; the place must have come to its turn."""
@@ -57,6 +59,7 @@ class Outbox:
         self._all_integers = True
         self._since = now
         self._tag = self._place.tag
+        self._kept = INTEGERS | self._tag
 
     def add(self, result: Any) -> float:
         """Keep the next item's result, or send it.
@@ -79,8 +82,9 @@ class Outbox:
                 self.flush(perf_counter())
                 self._all_integers = False
             else:
-                self._count = count = count + 1
-                self._words[KEPT] = self._first << HALF | INTEGERS | self._tag | count * INTEGER_BYTES
+                self._count = count + 1
+                self._kept = kept = self._kept + INTEGER_BYTES
+                self._words[KEPT] = kept
                 now = perf_counter()
                 if now - self._since > KEEP_SECONDS:
                     self.flush(now)
@@ -127,6 +131,7 @@ class Outbox:
             now: what the clock says.
         """
         self._first = index + 1
+        self._kept = self._first << HALF | INTEGERS | self._tag
         self._since = now
 
     def flush(self, now: float) -> None:
@@ -147,6 +152,7 @@ class Outbox:
         self._values.clear()
         self._first += count
         self._filled = self._count = 0
+        self._kept = self._first << HALF | INTEGERS | self._tag
         self._since = now
         # Only now: until they are sent, the parent must find them here.
         self._words[KEPT] = self._first << HALF

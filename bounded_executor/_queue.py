@@ -28,6 +28,7 @@ class Queue:
     Attributes:
         phase: how far the executor is on its way to its end. Reading it needs no lock.
         items: those of work in line or parked. Reading it needs no lock.
+        parked: true while any work is parked. Reading that needs no lock.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class Queue:
         self.items = 0
         self._lock = threading.RLock()
         self._line: OrderedDict[int, Work] = OrderedDict()
-        self._parked = Parked()
+        self.parked = Parked()
         self._resting = Resting()
         self._submitted = 0
         self._cancelled = 0
@@ -67,7 +68,7 @@ class Queue:
             del self._line[work.ident]
             phase = self.phase
             if not phase.is_closed and work.error is None and work.sink.full(work):
-                self._parked.add(work)
+                self.parked.add(work)
             return work
 
     def joining(self, first: Work, most: int, hand: list[Work]) -> list[Work]:
@@ -130,13 +131,13 @@ class Queue:
     def first_parked(self) -> Work | None:
         """Return the first parked work that need not be any longer."""
         with self._lock:
-            firsts = self._parked.firsts()
+            firsts = self.parked.firsts()
         return next((one for one in firsts if self.phase.is_closed or not one.sink.full(one)), None)
 
     def unpark(self, work: Work) -> bool:
         """Take parked work out; False when it is not there any more."""
         with self._lock:
-            return self._parked.remove(work)
+            return self.parked.remove(work)
 
     def remove(self, work: Work, *, count: bool = True) -> bool:
         """Take out work that is never started, wherever it is; False when it is not here any more.
@@ -158,7 +159,7 @@ class Queue:
                 del self._line[work.ident]
             elif work in self._resting:
                 waiting = 0
-            elif work not in self._parked:
+            elif work not in self.parked:
                 return False
             self.items -= waiting
             self._cancelled += cancelled
@@ -172,18 +173,18 @@ class Queue:
             return True
 
     def _forget(self, work: Work) -> None:
-        self._parked.discard(work)
+        self.parked.discard(work)
         self._resting.discard(work)
 
     def all(self) -> list[Work]:
         """Return all work, wherever it is."""
         with self._lock:
-            return [*self._line.values(), *self._parked, *self._resting]
+            return [*self._line.values(), *self.parked, *self._resting]
 
     def clear(self) -> list[Work]:
         """Take out everything."""
         with self._lock:
-            works = [*self._line.values(), *self._parked.take()]
+            works = [*self._line.values(), *self.parked.take()]
             self._line.clear()
             self.items -= sum(work.count for work in works)
             return works + self._resting.take()
@@ -226,14 +227,9 @@ class Queue:
         return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     @property
-    def parks(self) -> bool:
-        """Whether any work is parked. Takes no lock."""
-        return bool(self._parked)
-
-    @property
     def works(self) -> int:
         """Pieces of work that will be started in any case. Takes no lock."""
-        parked = len(self._parked) if self.phase.is_closed else 0
+        parked = len(self.parked) if self.phase.is_closed else 0
         return len(self._line) + len(self._resting) + parked
 
     def _put_first(self, work: Work) -> None:

@@ -36,8 +36,9 @@ class Results:
         self._unordered = unordered
         self._account = Account()
         self._lock = threading.RLock()
-        # Free when there is something new for the consumer. Not a condition: one whose wait is interrupted by
-        # a signal's handler may come back without its lock.
+        # Free when there is something new for the consumer, which waits. Not a condition: one whose wait is
+        # interrupted by a signal's handler may come back without its lock.
+        self._waits = False
         self._bell = threading.Lock()
         self._bell.acquire()
         self._ready: dict[int, tuple[Outcome, int]] = {}  # with its weight
@@ -110,6 +111,7 @@ class Results:
                     break
                 if self._rest is not None:
                     return self._rest
+                self._waits = True
             left = -1.0
             if deadline is not None:
                 left = min(deadline - monotonic(), threading.TIMEOUT_MAX)
@@ -140,5 +142,6 @@ class Results:
 
     def _wake(self) -> None:
         """Ring for the consumer; with the lock held, so that two do not ring at once."""
-        if self._bell.locked():
+        if self._waits and self._bell.locked():
+            self._waits = False
             self._bell.release()
