@@ -485,4 +485,4 @@ def test_a_map_of_chunks_begins_though_another_has_filled_the_room() -> None:
         wait_until(lambda: ex.stats().held_bytes > 1000, "the room is full")
         assert Caller(lambda: list(ex.map(abs, range(5), chunksize=2))).outcome() == list(range(5))
         assert [len(result) for result in filling] == [2000] * 2
-        assert_all_free(ex)
+        wait_until(lambda: not ex.stats().held_bytes)
