@@ -17,6 +17,7 @@ from typing import Any
 
 from ._delivery import run_no_callbacks_here
 from ._dispatch import Dispatcher
+from ._flag import Flag
 from ._function import Codec
 from ._loop import Loop
 from ._phase import ErrorFactory, broken
@@ -56,7 +57,7 @@ class Backend(ABC):
     ) -> None:
         self.codec = codec
         self.travels_together = travels_together
-        self.ended = threading.Event()
+        self.ended = Flag()
         self.launched = False
         self._dispatcher = dispatcher
         self._on_end = on_end

@@ -21,6 +21,7 @@ from typing import Any
 from ._backend import Backend
 from ._dispatch import Dispatcher
 from ._events import Events
+from ._flag import Flag
 from ._ledger import Ledger
 from ._map import MapRun
 from ._params import Bounds
@@ -68,7 +69,7 @@ class Core:
         self._drain_at_sigterm: Drain | None = None
         self._unbegun: set[MapRun] = set()
         self._map_runner: int | None = None
-        self._maps_done = threading.Event()
+        self._maps_done = Flag()
 
     def start(self, fn: Callable[..., Any], *, wait: bool = True) -> None:
         """Start the threads and what is below; once, by whoever comes first with a task of ``fn``.

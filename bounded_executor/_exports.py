@@ -502,7 +502,7 @@ class Exports:
                 try:
                     self._send(name, value, frozenset(), strict)
                 except Exception:
-                    # A task that uses it is told, or its lock gets a twin.
+                    # A task that uses it fails with the reason, or its lock gets a twin.
                     continue
 
     def _append(self, data: Any) -> int:

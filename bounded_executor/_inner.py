@@ -34,6 +34,8 @@ SPARE = 20
 # waits for workers, and while what they have is waited for.
 LOOK_SECONDS = 1.0
 IDLE_LOOK_SECONDS = 5.0
+# What a message is taken to need whose function has not been run yet: nothing is handed on to wait behind it.
+UNKNOWN_SECONDS = 60.0
 
 
 class _Held:
@@ -44,7 +46,8 @@ class _Held:
     def __init__(self, work: Work, alone: bool) -> None:
         self.work = work
         # How many seconds it will take, as far as that is known.
-        self.expected = (work.function.seconds or 0.0) * work.count
+        seconds = work.function.seconds
+        self.expected = UNKNOWN_SECONDS if seconds is None else seconds * work.count
         # Nothing else was there at any time.
         self.alone = alone
 

@@ -27,6 +27,7 @@ from typing import Any
 import loky
 
 from . import _keeper, _process
+from ._flag import Flag
 from ._saying import Log
 
 __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
@@ -66,7 +67,7 @@ class Keeper:
         self._spare: socket.socket | None = None
         self._control: Connection
         self._control, self._theirs = Pipe(duplex=True)
-        self._started = threading.Event()
+        self._started = Flag()
         self._thread = threading.Thread(target=self._own, name="bounded-keeper", daemon=True)
         with _lock:
             _alive.add(self)

@@ -14,7 +14,6 @@ oldest items, one for each worker: whoever waits for them must not wait for what
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FuturesTimeoutError
@@ -30,6 +29,7 @@ from ._backend import Backend
 from ._delivery import load_outcome
 from ._dispatch import Dispatcher
 from ._fetched import Fetched
+from ._flag import Flag
 from ._function import Function
 from ._inputs import Inputs
 from ._outcomes import Group
@@ -104,8 +104,7 @@ class MapRun:
         self._results = Results(dispatcher.ledger, unordered)
         self._run_on = False
         # Set where nobody but the consumer's thread pulls inputs: before and after `run_on`.
-        self._consumer_feeds = threading.Event()
-        self._consumer_feeds.set()
+        self._consumer_feeds = Flag(is_set=True)
         self._input_failed = False
         try:
             self._function = codec.for_map(fn)
@@ -339,7 +338,8 @@ class MapRun:
             if self._submit_call is not None:
                 self._submit_each(self._submit_call, want)
                 return
-            items, error, ended = self._inputs.pull(want, inf if room is None else room)
+            # One at least, also where there is no room: that is asked for only where a worker would starve.
+            items, error, ended = self._inputs.pull(want, inf if room is None else max(room, 1))
         except BaseException as failure:
             self._input_failed = True
             self._inputs, self._error = None, failure

@@ -87,7 +87,7 @@ class References(Protocol):
         ...
 
 
-# How this process refers to them where nobody says otherwise; None: as cloudpickle does.
+# How this process refers to them where the caller has no other way; None: as cloudpickle does.
 _local: References | None = None
 
 

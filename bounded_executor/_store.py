@@ -21,7 +21,7 @@ _LENGTH = struct.Struct("<Q")
 class Store:
     """The parent's side; may be used by any thread.
 
-    It is closed when its last user drops it, so that nobody writes to a descriptor that has become another
+    It is closed when its last user drops it, so that no thread writes to a descriptor that has become another
     file's. ``_lock`` guards ``_end``. Nothing is done under it but writing to memory.
     """
 

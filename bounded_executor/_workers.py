@@ -23,6 +23,7 @@ from . import _allowance, _loky, _main_module, _pickling
 from ._backend import Backend
 from ._dispatch import Dispatcher
 from ._endings import Endings
+from ._flag import Flag
 from ._function import Functions
 from ._giving import Giver
 from ._governor import RETRY_SECONDS, Governor
@@ -92,7 +93,7 @@ class Workers(Backend):
             # What ends a child in the middle of its tasks would find it in the next ones.
             gives_ahead=settings.task_timeout is None and not settings.limits_memory,
         )
-        self._leased = threading.Event()
+        self._leased = Flag()
 
     @property
     def capacity(self) -> int:

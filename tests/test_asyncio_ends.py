@@ -360,7 +360,7 @@ def test_a_slot_that_a_closed_loop_was_granted_for_an_amap_is_given_back() -> No
 
 @pytest.mark.parametrize("waits", ["thread", "coroutine", "map"])
 def test_slots_of_a_closed_loop_are_free_though_nothing_happens(waits: str) -> None:
-    """A coroutine was granted the only slot, and another of its loop waits behind it, when the loop is closed."""
+    """A coroutine was granted the only slot, and another waits behind it, when their loop is closed."""
     with BoundedProcessPoolExecutor(1, queue_size=1) as executor:
         loop = asyncio.new_event_loop()
         assert executor.submit(increment, 0).result(PATIENCE) == 1

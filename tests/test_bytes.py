@@ -476,3 +476,13 @@ def test_a_map_whose_results_turn_heavy_comes_to_its_end() -> None:
         assert results == [tasks.turn_heavy(number) for number in inputs]
         assert time.monotonic() - began < 3 * singly
         assert_all_free(ex)
+
+
+def test_a_map_of_chunks_begins_though_another_has_filled_the_room() -> None:
+    """While fewer items than workers are under way, one is taken whatever the weight."""
+    with BoundedProcessPoolExecutor(2, queue_bytes=1000) as ex:
+        filling = ex.map(str, ["x" * 2000] * 2)
+        wait_until(lambda: ex.stats().held_bytes > 1000, "the room is full")
+        assert Caller(lambda: list(ex.map(abs, range(5), chunksize=2))).outcome() == list(range(5))
+        assert [len(result) for result in filling] == [2000] * 2
+        wait_until(lambda: not ex.stats().held_bytes)

@@ -199,7 +199,7 @@ def test_what_runs_cannot_be_cancelled(warm: dict[str, Executor], name: str, tmp
 )
 def test_what_waits_can_be_cancelled(warm: dict[str, Executor], name: str, tmp_path: Path) -> None:
     with Gate(tmp_path) as gate:
-        running = warm[name].submit(gate.hold)
+        running = warm[name].submit(tasks.hold_open, gate)
         gate.wait_started(1)
         waiting = [warm[name].submit(tasks.give) for _ in range(5)]
         if name in ("stdlib", "loky"):
