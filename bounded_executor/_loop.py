@@ -120,9 +120,11 @@ class Loop(Generic[Owner]):
             self._notes.popleft()()
 
     def close(self) -> None:
-        """Close what is waited by; the channels are their owners' to close."""
+        """Do what was noted, and close what is waited by; the channels are their owners' to close."""
         self._is_closed = True
-        self._notes.clear()
+        # What was dropped while the thread came to its end still has bytes in the ledger.
+        while self._notes:
+            self._notes.popleft()()
         if self._is_open:
             self._selector.close()
             self._wake_in.close()

@@ -165,3 +165,21 @@ def test_results_that_are_dropped_after_the_end_weigh_nothing() -> None:
     assert ex.stats().held_bytes
     del results
     assert not ex.stats().held_bytes
+
+
+def test_results_that_are_dropped_while_the_executor_ends_weigh_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its thread looks at no more notes by then."""
+    with BoundedProcessPoolExecutor(1) as ex:
+        left = [ex.map(str, ["x" * 1000] * 20)]
+        assert len(next(left[0])) == 1000
+        wait_until(lambda: ex.stats().succeeded == 20)
+        let_go = ex._core.backend._let_go
+
+        def and_drop() -> None:
+            let_go()
+            left.clear()
+
+        monkeypatch.setattr(ex._core.backend, "_let_go", and_drop)
+    assert not ex.stats().held_bytes
