@@ -112,8 +112,8 @@ class Coroutines:
         submit = partial(self._asubmit, cancel_running=cancel_running, run=run)
         results = run.results(fn, sources, submit, timeout)
         # A loop that is closed ends no generators. This must not hold the run, which leads back to the
-        # generator by what waits for its results.
-        weakref.finalize(results, self._core.backend.note, run.settle()).atexit = False
+        # generator by what waits for its results. It runs wherever the collector does: the ledger allows it.
+        weakref.finalize(results, run.settle()).atexit = False
         return results
 
     async def __aenter__(self: Self) -> Self:

@@ -368,10 +368,13 @@ class Exports:
             return
         script = self.spec.script if self._imports else None
         if script is not None and "." not in name and name in script.bound and name not in script.rebound:
+            # A function that the program has bound to the name of another one is sent.
             named = isinstance(value, _KINDS) and (
-                not self.is_of_main(value) or self._name_in_import(value) is not None
+                not self.is_of_main(value) or self._name_in_import(value) == name
             )
-            if named or isinstance(value, (*_FIXED, ModuleType, logging.Logger)):
+            # Numbers and strings too: what an import makes of the clock, of a random number, or of standard
+            # input is not what the program has.
+            if named or isinstance(value, (ModuleType, logging.Logger)):
                 todo.append(value)
                 return
         sent = self._send(name, value, frozenset())

@@ -7,6 +7,7 @@ and ``_exports`` which of its objects they then have by name.
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from types import CodeType
 
@@ -36,6 +37,9 @@ def read(tree: ast.Module) -> Script:
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             rebound.update(node.names)
+    # An import may bind such a name to another definition than the program has.
+    defined = Counter(name for statement in tree.body for name in _definitions(statement))
+    rebound.update(name for name, count in defined.items() if count > 1)
     defines = any(isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) for one in tree.body)
     return Script(tuple(guards), frozenset(bound), frozenset(rebound), defines)
 
@@ -99,6 +103,15 @@ def _is_name(node: ast.expr) -> bool:
 
 def _is_main(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value == _MAIN
+
+
+def _definitions(node: ast.AST) -> Iterator[str]:
+    """Yield the names of functions and classes that a statement defines in the namespace that it runs in."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield node.name
+    elif not isinstance(node, (*_SCOPES, *_COMPREHENSIONS)):
+        for inner in ast.iter_child_nodes(node):
+            yield from _definitions(inner)
 
 
 def _names(node: ast.AST) -> Iterator[str]:

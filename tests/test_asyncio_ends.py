@@ -393,3 +393,24 @@ def test_slots_of_a_closed_loop_are_free_though_nothing_happens(waits: str) -> N
             gc.enable()
         gc.collect()
         assert_all_free(executor)
+
+
+def test_an_amap_that_is_collected_after_the_end_weighs_nothing() -> None:
+    executor = BoundedProcessPoolExecutor(1, queue_size=100)
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> AsyncIterator[bytes]:
+        results = executor.amap(heavy, range(4))
+        await anext(results)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        return results
+
+    results = loop.run_until_complete(begin())
+    wait_until(lambda: not executor.stats().unfinished)
+    loop.close()
+    executor.shutdown()
+    assert executor.stats().held_bytes
+    del results
+    gc.collect()
+    assert not executor.stats().held_bytes
