@@ -1,4 +1,4 @@
-"""What the top level makes of the clock, of chance and of standard input is what the program has, not an import."""
+"""What the top level makes of the clock, of chance and of input is what the program has, not an import."""
 
 import os
 import random
