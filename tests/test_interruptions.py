@@ -172,6 +172,36 @@ def test_a_shutdown_that_was_interrupted_can_be_repeated(cancel_futures: bool, s
             break
 
 
+def test_no_lock_of_a_future_is_left_locked(ex: BoundedProcessPoolExecutor) -> None:
+    """Also where the handler raises in the standard library's code, on the way into its condition."""
+    for point in range(400):
+        future = ex.submit(tasks.double, 1)
+        left = [point]
+
+        def see(frame: FrameType, event: str, _: object, left: list[int] = left) -> None:
+            if event in ("call", "c_return") and frame.f_code.co_filename == threading.__file__:
+                left[0] -= 1
+                if left[0] == -1:
+                    raise Interrupt
+
+        with contextlib.suppress(Interrupt, RuntimeError):
+            sys.setprofile(see)
+            try:
+                future.cancel()
+                future.done()
+                future.add_done_callback(str)
+                future.running()
+            finally:
+                sys.setprofile(None)
+        released = threading.Thread(target=lambda future=future: future.done(), daemon=True)
+        released.start()
+        released.join(PATIENCE)
+        assert not released.is_alive(), f"point {point}"
+        if left[0] >= 0:
+            break
+    nothing_is_held(ex)
+
+
 class Alarm(Exception):
     pass
 
