@@ -35,7 +35,7 @@ class _Look:
     """What was found on the board.
 
     Attributes:
-        words: to be compared with what is there later.
+        words: compared with those of the next look.
         results: a copy of the results that were kept: index of the first, and all. None: not copied yet.
     """
 
