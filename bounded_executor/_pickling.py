@@ -25,7 +25,8 @@ from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
-from types import FunctionType
+from operator import mul
+from types import FunctionType, MethodType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -34,9 +35,9 @@ from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
-from ._store import Comparing
 
 __all__ = [
+    "GlobalPickler",
     "NotShared",
     "References",
     "Start",
@@ -51,7 +52,6 @@ __all__ = [
     "dump_inherited",
     "dump_parts",
     "is_interrupt",
-    "is_same",
     "load_error",
     "name_of",
     "receive_descriptors",
@@ -132,6 +132,9 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
+        if type(obj).__module__ == "_ctypes" and hasattr(obj, "_length_"):
+            # An array's class, which belongs to the module that was running when it was first asked for.
+            return mul, (obj._type_, obj._length_)
         reduced = super().reducer_override(obj)
         slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
         if slotted and isinstance(reduced, tuple):
@@ -434,31 +437,64 @@ class _StartingPickler(_ByValuePickler):
     def reducer_override(self, obj: Any) -> Any:
         if not self._files and isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
             raise pickle.PicklingError("it is an open file")
+        if isinstance(obj, MethodType) and getattr(obj.__self__, obj.__name__, None) != obj:
+            # The program has put another function there since, or one of another name.
+            return MethodType, (obj.__func__, obj.__self__)
         return super().reducer_override(obj)
 
 
-def _dump_starting(
-    obj: Any, file: Any, start: Start, references: References | None, *, files: bool = False
-) -> None:
-    set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
-    twins = len(start.twins)
-    set_spawning_popen(start)
-    try:
-        _StartingPickler(file, start, references, files=files).dump(obj)
-    except NotShared:
-        # What else it consists of is no news.
-        for key in list(start.twins)[twins:]:
-            del start.twins[key]
-        raise
-    finally:
-        set_spawning_popen(None)
-    start.tell(twins)
+class GlobalPickler:
+    """Pickles globals of the main module one after the other; they share the pickler's memo.
+
+    Args:
+        file: is written to.
+        start: takes what a starting process must be given.
+        references: how to refer to the main module's objects.
+        files: open files may be in what is pickled, as standard streams by cloudpickle.
+    """
+
+    def __init__(
+        self, file: Any, start: Start, references: References | None, *, files: bool = False
+    ) -> None:
+        self._start = start
+        self._pickler: Any = _StartingPickler(file, start, references, files=files)
+
+    @property
+    def memo(self) -> dict[int, tuple[int, Any]]:
+        """What has been pickled: place and object, by identity."""
+        copied: dict[int, tuple[int, Any]] = self._pickler.memo.copy()
+        return copied
+
+    @memo.setter
+    def memo(self, memo: dict[int, tuple[int, Any]]) -> None:
+        self._pickler.memo = memo
+
+    def dump(self, obj: Any) -> None:
+        """Write the pickle of one.
+
+        Raises:
+            NotShared: workers could only have a private copy of something that is meant to be shared.
+        """
+        set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
+        start = self._start
+        twins = len(start.twins)
+        set_spawning_popen(start)
+        try:
+            self._pickler.dump(obj)
+        except NotShared:
+            # What else it consists of is no news.
+            for key in list(start.twins)[twins:]:
+                del start.twins[key]
+            raise
+        finally:
+            set_spawning_popen(None)
+        start.tell(twins)
 
 
 def dump_inherited(obj: Any, start: Start, references: References | None = None) -> bytes:
     """Return the pickle of what a starting process may be given; what it needs is in ``start``."""
     buffer = io.BytesIO()
-    _dump_starting(obj, buffer, start, references, files=True)
+    GlobalPickler(buffer, start, references, files=True).dump(obj)
     return buffer.getvalue()
 
 
@@ -469,20 +505,8 @@ def dump_global(value: Any, start: Start, references: References) -> memoryview:
         NotShared: workers could only have a private copy of something that is meant to be shared.
     """
     buffer = io.BytesIO()
-    _dump_starting(value, buffer, start, references)
+    GlobalPickler(buffer, start, references).dump(value)
     return buffer.getbuffer()
-
-
-def is_same(value: Any, references: References, record: Any) -> bool:
-    """Return whether :func:`dump_global` makes of a value what is in a record."""
-    start = Start()
-    try:
-        _dump_starting(value, Comparing(record), start, references)
-    except Exception:
-        return False
-    finally:
-        start.close()
-    return bool(record.left == 0)
 
 
 def receive_descriptors(fds: list[int]) -> None:

@@ -7,6 +7,7 @@ later has all of it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import struct
@@ -37,13 +38,17 @@ class Store:
         self._lock = threading.Lock()
         self._end = 0
 
-    def append(self, data: Any) -> int:
-        """Write a pickle to the end and return where it begins."""
-        with memoryview(data) as view, self._lock:
+    def append(self, *parts: Any) -> int:
+        """Write bytes to the end, as one record, and return where it begins."""
+        size = sum(memoryview(part).nbytes for part in parts)
+        with self._lock:
             offset = self._end
-            _write(self.fd, _LENGTH.pack(view.nbytes), offset)
-            _write(self.fd, view, offset + _LENGTH.size)
-            self._end = offset + _LENGTH.size + view.nbytes
+            _write(self.fd, _LENGTH.pack(size), offset)
+            at = offset + _LENGTH.size
+            for part in parts:
+                _write(self.fd, part, at)
+                at += memoryview(part).nbytes
+            self._end = at
         return offset
 
     def __del__(self) -> None:
@@ -60,7 +65,7 @@ def _write(fd: int, data: Any, offset: int) -> None:
 
 
 class Record(io.RawIOBase):
-    """One pickle of a store, as a file to read; processes share the descriptor but no position.
+    """One record of a store, as a file to read; processes share the descriptor but no position.
 
     Args:
         fd: the store's descriptor in this process.
@@ -69,9 +74,22 @@ class Record(io.RawIOBase):
 
     def __init__(self, fd: int, offset: int) -> None:
         self._fd = fd
-        self._at = offset + _LENGTH.size
+        self._begin = self._at = offset + _LENGTH.size
         length: int = _LENGTH.unpack(os.pread(fd, _LENGTH.size, offset))[0]
         self._end = self._at + length
+
+    def take(self, size: int) -> Record:
+        """Return the next bytes as a record of their own, and move on behind them."""
+        taken = copy.copy(self)
+        taken._begin = self._at
+        self._at = taken._end = self._at + size
+        return taken
+
+    def again(self) -> Record:
+        """Return the same from its beginning."""
+        same = copy.copy(self)
+        same._at = self._begin
+        return same
 
     def readable(self) -> bool:
         return True
