@@ -564,15 +564,15 @@ class Exports:
         return sent
 
     def _explain_unfit(self, name: str, value: Any, error: Exception) -> str:
-        """Return what a task that misses a global is to fail with; empty where workers have their own."""
-        if name.endswith("()") or "." in name or self._is_bound_by_import(name):
+        """Return what a task is to fail with that misses a global; empty for what is part of another."""
+        has_own = name.endswith("()") or "." in name or self._is_bound_by_import(name)
+        if has_own:
             _log.debug(
                 "the main module's %s cannot be pickled (%s): workers keep what their own import makes",
                 name,
                 _pickling.summary(error),
             )
-            return ""
-        return _unfit(name, value, error)
+        return "" if name.endswith("()") or "." in name else _unfit(name, value, error, has_own)
 
     def _digest(self, name: str, value: Any, known: _Sent | None) -> bytes | None:
         """Return what tells whether a value has changed; None where it cannot be pickled."""
@@ -880,10 +880,15 @@ def _inside(value: Any, by_id: dict[int, _T]) -> list[_T]:
     return found
 
 
-def _unfit(name: str, value: Any, error: Exception) -> str:
+def _unfit(name: str, value: Any, error: Exception, has_own: bool) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    instead = (
+        "a worker process has what its own import makes"
+        if has_own
+        else "no import makes it in a worker process"
+    )
     return (
-        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and no "
-        f"import makes it in a worker process. Set it at the top level of the script, above "
-        f'`if __name__ == "__main__":`, or in the initializer, or put it into a module'
+        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and "
+        f'{instead}. Set it at the top level of the script, above `if __name__ == "__main__":`, or in the '
+        f"initializer, or put it into a module"
     )

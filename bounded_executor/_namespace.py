@@ -394,10 +394,24 @@ def explain(error: BaseException) -> None:
         name = getattr(error, "name", None)
         if isinstance(error, NameError) and name in _unfit and name not in home():
             error.args = (f"{error}: {_unfit[name]}",)
+        elif isinstance(error, AttributeError) and error.obj is None and _unfit:
+            for one in _names_where(error):
+                if one in _unfit and home().get(one, error) is None:
+                    error.args = (f"{error}: {_unfit[one]}",)
         inner = error.__cause__ or error.__context__
         if inner is None or inner is error:
             return
         error = inner
+
+
+def _names_where(error: BaseException) -> tuple[str, ...]:
+    """Return the globals and attributes that the code names which has raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_globals is not home():
+        return ()
+    return trace.tb_frame.f_code.co_names
 
 
 def _take_values(entry: Entry) -> None:

@@ -79,6 +79,8 @@ class Workers(Backend):
         self._hold_up = self._hearing.hold_up
         self._any_ready = False
         self._by_value = not session.exports.imports
+        # The next children have to come from another supervisor, once nothing runs any more.
+        self._outdated = False
         self._giver = Giver(
             settings.max_workers,
             dispatcher,
@@ -188,6 +190,9 @@ class Workers(Backend):
                     self._hear_child(child)
             if due is not None and due <= monotonic():
                 self._look_for_late_ones()
+            if self._outdated and not self.roster.busy:
+                self._outdated = self._giver.paused = False
+                self._dismiss_supervisor()
             self._giver.fill()
             self._dispatcher.deliver()
             self._dispatcher.in_hand.clear()
@@ -242,8 +247,8 @@ class Workers(Backend):
         elif frame.kind == Kind.MAIN:
             if not self._by_value:
                 self._fall_back(bytes(frame.body).decode(), "")
-                # Not here: this may be one of several children that are heard for the last time.
-                self.note(self._dismiss_supervisor)
+                # Others have imported it, and what they run goes on. They are given nothing more.
+                self._outdated = self._giver.paused = True
         elif frame.kind == Kind.MODULES:
             self._supervision.share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
