@@ -108,9 +108,9 @@ def _number_in(pickled: memoryview) -> int | None:
     body = bytes(pickled[2:])
     if body.startswith(pickle.FRAME):
         body = body[9:]
-    if body.startswith(pickle.BINGET):
+    if body.startswith(pickle.BINGET) and body[2:3] == pickle.STOP:
         return body[1]
-    if body.startswith(pickle.LONG_BINGET):
+    if body.startswith(pickle.LONG_BINGET) and body[5:6] == pickle.STOP:
         return int.from_bytes(body[1:5], "little")
     return None
 

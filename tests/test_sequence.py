@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections import deque
 from typing import Any
 
 from hypothesis import given
@@ -149,6 +150,9 @@ def test_a_value_that_was_pickled_before_is_told() -> None:
     writer = Writer(Start(), _NoReferences(), ())
     assert not writer.add([value])[2]
     assert writer.add(value)[2]
+    # The second one begins with the same function, which was pickled before.
+    assert not writer.add(deque([1]))[2]
+    assert not writer.add(deque([2]))[2]
     for _ in range(300):
         # Its number takes more than a byte.
         writer.add([[]])
