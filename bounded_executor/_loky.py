@@ -52,6 +52,8 @@ _log = Log()
 
 # A keeper answers at once, unless it is gone.
 STATUS_SECONDS = 5.0
+# Behind a traceback that loky hands on as text.
+QUOTES = '"\n'
 _told_of_fork = False
 
 _lock = threading.Lock()
@@ -261,6 +263,9 @@ class Keeper:
             how = self._kill()
             if how and isinstance(error, loky.process_executor.TerminatedWorkerError):
                 error = BrokenProcessPool(f"the process that starts all others {how}")
+            elif error.__cause__ is not None:
+                # A traceback as text: its last line says what loky lacked.
+                error = BrokenProcessPool(f"{error} {str(error.__cause__).rstrip(QUOTES).splitlines()[-1]}")
         with _lock:
             self.error = error or RuntimeError("the keeper process ended")
             if self in _idle:

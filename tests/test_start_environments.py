@@ -348,3 +348,54 @@ def test_a_frozen_program_whose_support_fails(tmp_path: Path) -> None:
         out.count("ran the program itself: multiprocessing.freeze_support() must come before all else") == 2
     )
     assert (starts, runs) == (2, 2)
+
+
+# Little is to be had.
+
+AS_USER = ("setpriv", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+"""Becomes another user who may read what this one reads, the interpreter for one."""
+
+
+def users_are_possible() -> bool:
+    command = [*AS_USER, "--reuid=54321", sys.executable, "-c", ""]
+    return (
+        hasattr(os, "geteuid")
+        and not os.geteuid()
+        and not subprocess.call(command, stderr=subprocess.DEVNULL)
+    )
+
+
+needs_a_user = pytest.mark.skipif(
+    not shutil.which("setpriv") or not users_are_possible(), reason="no other user can be had"
+)
+
+
+@needs_a_user
+@pytest.mark.parametrize("limit", range(1, 15))
+def test_no_further_process_or_thread_can_be_had(tmp_path: Path, limit: int) -> None:
+    """Whichever is missing: a user's threads and processes are counted together."""
+    code = f"""
+        import resource
+        from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool
+
+        if __name__ == "__main__":
+            resource.setrlimit(resource.RLIMIT_NPROC, ({limit}, {limit}))
+            for _ in range(2):
+                try:
+                    with BoundedProcessPoolExecutor(2) as ex:
+                        print(ex.submit(abs, -3).result(), sum(ex.map(abs, range(10))))
+                except BrokenProcessPool as error:
+                    print(error)
+    """
+    tmp_path.chmod(0o755)
+    user = 1_000_000 + os.getpid() * 16 + limit
+    out = run(code, tmp_path, prefix=(*AS_USER, f"--reuid={user}"), quiet=False)
+    lines = out.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line == PRINTED.strip() or "can't start new thread" in line or "Resource temporarily" in line
+    # The program's thread alone; more than are ever needed.
+    if limit == 1:
+        assert PRINTED not in out
+    if limit == 14:
+        assert out == 2 * PRINTED
