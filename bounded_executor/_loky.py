@@ -13,6 +13,7 @@ should notice.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import os
 import signal
 import socket
@@ -394,6 +395,11 @@ def _forget() -> None:
     global _lock, _exit_registered
     _lock = threading.Lock()
     _exit_registered = False
+    for keeper in _alive:
+        # It is no child of the copy's, which multiprocessing would wait for.
+        multiprocessing.process._children.discard(getattr(keeper._starts, "process", None))  # type: ignore[attr-defined]
+    # loky would write to its threads at the copy's exit, and the descriptor may be another file's by then.
+    loky.process_executor._threads_wakeups.clear()
     _idle.clear()
     _alive.clear()
     _exit_hooks.clear()

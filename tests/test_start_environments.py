@@ -399,3 +399,38 @@ def test_no_further_process_or_thread_can_be_had(tmp_path: Path, limit: int) -> 
         assert PRINTED not in out
     if limit == 14:
         assert out == 2 * PRINTED
+
+
+@pytest.mark.parametrize("numbers", ["are free", "are files", "are pipes"])
+def test_a_copy_of_the_program_closes_its_descriptors(tmp_path: Path, numbers: str) -> None:
+    """As a daemon does. Nothing is written to what has the numbers of ours by then."""
+    code = """
+        import os, sys
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        def use():
+            with BoundedProcessPoolExecutor(2) as ex:
+                print(ex.submit(abs, -3).result(), sum(ex.map(abs, range(10))), flush=True)
+
+        if __name__ == "__main__":
+            use()
+            pid = os.fork()
+            if pid:
+                assert os.waitpid(pid, 0) == (pid, 0)
+                use()
+                sys.exit()
+            os.closerange(3, 1000)
+            files = pipes = ()
+            if sys.argv[1] == "are files":
+                files = [open(f"{sys.argv[2]}-{number}", "w+") for number in range(50)]
+            if sys.argv[1] == "are pipes":
+                pipes = [os.pipe() for number in range(25)]
+            use()
+            use()
+            for file in files:
+                assert not file.seek(0) and file.read() == ""
+            for reads, writes in pipes:
+                os.close(writes)
+                assert os.read(reads, 100) == b""
+    """
+    assert run(code, tmp_path, numbers, tmp_path / "file") == 4 * PRINTED
