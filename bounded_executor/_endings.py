@@ -176,7 +176,7 @@ class Endings:
             )
 
     def supervisor_lost(
-        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str
+        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str, why: str
     ) -> bool:
         """Note that the supervisor has ended, and all of its children with it.
 
@@ -185,6 +185,7 @@ class Endings:
             useful: one of its children at least was ready.
             left: what its children leave behind.
             words: the last that it wrote to standard error, where it was watched.
+            why: why no supervisor could be had, where that is known.
 
         Returns:
             Whether what it was started from may be at fault.
@@ -204,7 +205,7 @@ class Endings:
             preload = f"; preload={self._settings.preload!r}" if self._settings.preload else ""
             self._break(
                 f"{self._futile_supervisors} supervisor processes in a row ended before any worker process "
-                f"was ready{preload}{_say(words)}",
+                f"was ready{preload}{f': {why}' if why else quote(words)}",
                 None,
             )
         return self._futile_supervisors > 1
@@ -281,7 +282,7 @@ class Endings:
         where = f" or in the initializer {name_of(initializer)}" if initializer is not None else ""
         return (
             f"no worker process comes as far as its first task: {self._stillborn} ended one after the other "
-            f"while they started{where}. The last, {how}{_say(words)}"
+            f"while they started{where}. The last, {how}{quote(words)}"
         )
 
 
@@ -290,7 +291,8 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition(AT)[0].partition("\n")[0]
 
 
-def _say(words: str) -> str:
+def quote(words: str) -> str:
+    """Say what a process that has ended wrote to standard error, in the end."""
     if not words:
         return ". It wrote nothing to standard error."
     return f". What it wrote to standard error, in the end:\n{words}"

@@ -93,8 +93,7 @@ class Family:
         """
         if not self._forked:
             process = multiprocessing.get_context("spawn").Process(target=target, args=args)
-            with _process.passing_flags_on():
-                process.start()
+            process.start()
             assert process.pid is not None
             self._spawned[process.pid] = process
             return process.pid

@@ -18,6 +18,7 @@ from time import monotonic
 
 from . import _process, _supervisor
 from ._family import Family
+from ._wire import Kind, write_frame
 
 __all__ = ["QUIT", "START", "STATUS", "adopt", "serve"]
 
@@ -92,7 +93,12 @@ def serve(forked: bool) -> None:
                 with contextlib.suppress(OSError):
                     sock.sendall(str(statuses.get(pid, "")).encode())
             else:
-                supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+                try:
+                    supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+                except OSError as error:
+                    # No memory or no process to be had just now.
+                    with contextlib.suppress(OSError):
+                        write_frame(sock, Kind.NO_SUPERVISOR, body=str(error).encode())
 
 
 def _reap(family: Family, supervisors: set[int], statuses: dict[int, int]) -> None:

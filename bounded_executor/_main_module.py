@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from . import _namespace
 from ._namespace import NAMES
 
-__all__ = ["Main", "MainSpec", "Script", "find", "forget", "is_importing", "set_up"]
+__all__ = ["Main", "MainSpec", "Script", "find", "forget", "is_importing", "names", "set_up"]
 
 _TOP = "<module>"
 
@@ -134,6 +134,22 @@ def find(*, imports: bool) -> Main:
         if frame.f_code in _unguarded:
             return Main(namespace, bare, "")
     return Main(namespace, spec, changed)
+
+
+def names(name: str) -> bool:
+    """Return whether the code of this process's main module, or of a function that it defines, names this."""
+    frame = _top_frame()
+    namespace = vars(sys.modules["__main__"]) if frame is None else frame.f_globals
+    values = list(namespace.values())
+    codes = [value.__code__ for value in values if type(value) is FunctionType]
+    if frame is not None:
+        codes.append(frame.f_code)
+    while codes:
+        code = codes.pop()
+        if name in code.co_names:
+            return True
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return False
 
 
 def _top_frame() -> FrameType | None:

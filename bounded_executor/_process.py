@@ -44,6 +44,7 @@ class Config(NamedTuple):
     """What a supervisor and its children take over from the parent, as it is when work begins.
 
     Attributes:
+        most_digits: what ``sys.set_int_max_str_digits`` was given; None: this Python has no such limit.
         forked: children are forked by the supervisor, not spawned.
         share_imports: the supervisor imports what tasks import, for all later children.
         preload: names of modules that every child has from the start.
@@ -72,6 +73,7 @@ class Config(NamedTuple):
     argv: list[str]
     warnoptions: list[str]
     umask: int
+    most_digits: int | None
     start_method: str | None
     main: MainSpec
     sender: int
@@ -110,10 +112,12 @@ class Config(NamedTuple):
             dict(os.environ),
             directory,
             multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined]
-            [entry or directory or "" for entry in sys.path],
+            # What was removed has no modules.
+            [entry or directory or "" for entry in sys.path if entry or directory],
             list(getattr(sys, "argv", [])),
             list(sys.warnoptions),
             _read_umask(),
+            sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None,
             multiprocessing.get_start_method(allow_none=True),
             main,
             sender,
@@ -166,6 +170,8 @@ class Config(NamedTuple):
             sys.warnoptions[:] = self.warnoptions
             warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
         os.umask(self.umask)
+        if self.most_digits is not None:
+            sys.set_int_max_str_digits(self.most_digits)
 
 
 def _read_umask() -> int:
@@ -189,28 +195,6 @@ class Descriptors:
 
 def _rebuild(wrapped: list[Any]) -> Descriptors:
     return Descriptors([one.detach() for one in wrapped])
-
-
-def flags() -> dict[str, str]:
-    """Return the environment that gives an interpreter the flags of this one which cannot be set later."""
-    found = {"PYTHONUTF8": str(sys.flags.utf8_mode)}
-    if sys.flags.optimize:
-        found["PYTHONOPTIMIZE"] = str(sys.flags.optimize)
-    if sys.flags.dont_write_bytecode:
-        found["PYTHONDONTWRITEBYTECODE"] = "1"
-    return found
-
-
-@contextlib.contextmanager
-def passing_flags_on() -> Iterator[None]:
-    """Have an interpreter that is started meanwhile get the flags of this one."""
-    before = dict(os.environ)
-    os.environ.update(flags())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def die_with(parent: int) -> None:

@@ -14,7 +14,7 @@ import faulthandler
 import os
 import signal
 
-__all__ = ["STACK_SIGNAL", "Recording", "Report", "leave_stack"]
+__all__ = ["STACK_SIGNAL", "Recording", "Report", "hand_on", "leave_stack", "memory_file"]
 
 # A real-time signal: the others have a meaning for some program or other.
 STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0)) or 0)
@@ -26,18 +26,22 @@ WORDS_CHARACTERS = 4000
 _OURS = tuple(os.path.join("bounded_executor", name) for name in ("_child.py", "_supervisor.py"))
 
 
+def memory_file(name: str) -> int:
+    """Return the descriptor of a new file in memory that only this process can open."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    # Not by all processes: it brings much along.
+    import tempfile
+
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
 class Report:
     """The parent's side of the file."""
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create("bounded-executor-report", os.MFD_CLOEXEC)
-        else:
-            # Not by all processes: it brings much along.
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self._fd = os.dup(file.fileno())
+        self._fd = memory_file("bounded-executor-report")
 
     def share(self) -> int:
         """Return a new descriptor of the file, for the child."""
@@ -93,8 +97,13 @@ class Recording:
             faulthandler.disable()
         os.dup2(self._stderr, 2)
         os.close(self._stderr)
-        with contextlib.suppress(OSError):
-            os.write(2, os.pread(self._fd, os.fstat(self._fd).st_size, 0))
-            # A stack that is left later begins the file anew.
-            os.ftruncate(self._fd, 0)
-            os.lseek(self._fd, 0, os.SEEK_SET)
+        hand_on(self._fd)
+
+
+def hand_on(fd: int) -> None:
+    """Write what was recorded in this file to standard error."""
+    with contextlib.suppress(OSError):
+        os.write(2, os.pread(fd, os.fstat(fd).st_size, 0))
+        # A stack that is left later begins the file anew.
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)

@@ -142,6 +142,10 @@ class Session:
         """Return how a supervisor has ended, negative for a signal; None where that is not known."""
         return None if self.keeper is None else self.keeper.status_of(pid)
 
+    def keeper_failure(self) -> str:
+        """Return why the keeper has ended; empty where it has not."""
+        return "" if self.keeper is None else self.keeper.failure()
+
     def drop_keeper(self, *, wait: bool = False) -> None:
         """Have the next supervisor come from a new keeper; ``wait`` until this one has ended."""
         keeper, self.keeper = self.keeper, None

@@ -68,6 +68,7 @@ class Kind:
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status, negative for a signal, and peak bytes, in digits
     NOT_STARTED = 32  # ident: child; body: why
+    NO_SUPERVISOR = 34  # from the keeper, in its place: it could not be started; body: why
     MAIN = 33  # ident: MainOutcome, index: pid; body: why it has failed; also from a child that imports
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
 

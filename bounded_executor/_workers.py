@@ -346,6 +346,8 @@ class Workers(Backend):
         for frame in channel.receive():
             if frame.kind == Kind.DIED:
                 self._died(frame.ident, frame.index, *map(int, frame.body.split()))
+            elif frame.kind == Kind.NO_SUPERVISOR:
+                self._supervision.not_started(bytes(frame.body).decode())
             elif frame.kind == Kind.NOT_STARTED:
                 self._not_started(frame.ident, bytes(frame.body).decode())
             elif frame.kind == Kind.INIT_ERROR:
@@ -367,7 +369,7 @@ class Workers(Backend):
             stuck: it has not ended, and every process that it has is to be killed.
         """
         failure = self._supervision.main_failure(stuck)
-        asked_for, words = self._supervision.lose()
+        asked_for, words = self._supervision.lose(stuck)
         children = list(self.roster)
         pids = [child.pid for child in children if child.pid is not None]
         if stuck:
@@ -387,7 +389,9 @@ class Workers(Backend):
         is_wanted = left or self._dispatcher.waiting_works or not self._dispatcher.drained
         if failure is not None and is_wanted and not self.endings.killing:
             self._fall_back(failure, words)
-        if self.endings.supervisor_lost(asked_for, useful, left, words) or stuck:
+        # The keeper may have ended first, or never have come up.
+        why = "" if useful or asked_for else self._supervision.failure()
+        if self.endings.supervisor_lost(asked_for, useful, left, words, why) or stuck:
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
         for child in children:

@@ -116,8 +116,8 @@ def _below(pids: set[int], parents: dict[int, int]) -> set[int]:
 
 
 def _is_starter(command: str) -> bool:
-    # Of loky's own start method, or of the standard library's "spawn".
-    return "popen_loky" in command or "spawn_main" in command
+    # Of our own way, or of the standard library's "spawn".
+    return "spawn_main" in command
 
 
 _marked: dict[tuple[int, int], bool] = {}
