@@ -43,6 +43,7 @@ __all__ = [
     "Start",
     "are_numbers",
     "can_import",
+    "drop_traceback",
     "dump",
     "dump_args",
     "dump_call",
@@ -336,11 +337,54 @@ def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None, references:
     return pickled
 
 
+# An exception may refuse attributes, as a frozen dataclass does. By these it is as the interpreter has it.
+_cause = vars(BaseException)["__cause__"]
+_traceback = vars(BaseException)["__traceback__"]
+
+
+def drop_traceback(error: BaseException) -> None:
+    """Have an exception keep no frames alive."""
+    _traceback.__set__(error, None)
+
+
+class _Refusing:
+    """Becomes, where it is unpickled, an exception whose class has a ``__setattr__`` of its own.
+
+    A plain pickle has attributes set by that, where objects of other classes have them put back as they were.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _make_refusing, (type(self._error), self._error.args, vars(self._error))
+
+
+def _make_refusing(cls: Any, args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error: BaseException = cls(*args)
+    vars(error).update(attributes)
+    return error
+
+
+def _refuses_attributes(cls: type) -> bool:
+    """Return whether a class decides itself what becomes of attributes, and not how it is pickled."""
+    own: set[str] = set()
+    for base in cls.__mro__[: cls.__mro__.index(BaseException)]:
+        if base.__flags__ & _HEAP_TYPE:
+            own.update(vars(base))
+    return "__setattr__" in own and own.isdisjoint({"__reduce__", "__reduce_ex__", "__setstate__"})
+
+
 def dump_error(error: BaseException) -> bytes:
     """Return an exception with its traceback as text; an unpicklable one keeps its text."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    frames = _traceback.__get__(error)
     try:
-        body: bytes | None = dump(error)[0]
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException:
+        # It has attributes that raise.
+        text = "".join((*traceback.format_tb(frames), summary(error), "\n"))
+    try:
+        body: bytes | None = dump(_Refusing(error) if _refuses_attributes(type(error)) else error)[0]
         reason = ""
     except BaseException as exc:
         body, reason = None, summary(exc)
@@ -354,7 +398,7 @@ def load_error(body: Pickled) -> BaseException:
         error = body.load()
         if isinstance(error, KeyboardInterrupt):
             # So that it is known for a task's; see `is_interrupt`.
-            error.__cause__ = _RemoteTraceback("".join(traceback.format_exception(error)))
+            _cause.__set__(error, _RemoteTraceback("".join(traceback.format_exception(error))))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:
@@ -369,14 +413,14 @@ def load_error(body: Pickled) -> BaseException:
             error = pickle.UnpicklingError(
                 f"the task raised {raised}, which cannot be unpickled: {summary(exc)}"
             )
-    error.__cause__ = _RemoteTraceback(text)
+    _cause.__set__(error, _RemoteTraceback(text))
     return error
 
 
 def _drop_frames(error: BaseException | None) -> None:
     """Drop tracebacks that came along, as Dask has them do: their frames hold those that are running here."""
     while error is not None and error.__traceback__ is not None:
-        error.__traceback__ = None
+        drop_traceback(error)
         error = error.__cause__ or error.__context__
 
 
@@ -389,7 +433,7 @@ def summary(error: BaseException) -> str:
     """Return an error's class and text in one line or more."""
     try:
         return f"{type(error).__qualname__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__qualname__
 
 
