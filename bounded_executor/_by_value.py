@@ -6,6 +6,7 @@ that none of its tasks can ever run.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
@@ -88,7 +89,9 @@ def tell_unfit(fn: Callable[..., Any], error: Exception) -> None:
     # There are notes since Python 3.11.
     add_note = getattr(error, "add_note", None)
     if add_note is not None:
-        add_note(text)
+        # It may refuse attributes, and is raised all the same.
+        with contextlib.suppress(Exception):
+            add_note(text)
 
 
 def _can_be_sent(value: Any) -> bool:

@@ -188,7 +188,8 @@ class _Runner:
             initializer, initargs = pickle.loads(pickled)
             initializer(*initargs)
         except BaseException as error:
-            _namespace.explain(error)
+            with contextlib.suppress(BaseException):
+                _namespace.explain(error)
             try:
                 # Where, and how, the standard library says it. A handler may raise, or end the process.
                 logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
@@ -277,10 +278,12 @@ class _Runner:
         return fn
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
-        self._limits.explain(error)
-        _namespace.explain(error)
+        # What an exception says of itself is code of the user's, and it may refuse what is added to it.
+        for explain in (self._limits.explain, _namespace.explain):
+            with contextlib.suppress(BaseException):
+                explain(error)
         body = _pickling.dump_error(error)
-        error.__traceback__ = None
+        _pickling.drop_traceback(error)
         self._count_task(error)
         self._write(Kind.ERROR, work, index, perf_counter() - began, body)
 

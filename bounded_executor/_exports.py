@@ -180,7 +180,11 @@ class Exports:
             top = self._global_name(owner)
             if top is not None and getattr(owner, name, None) == function:
                 function = Global("", f"{top}.{name}")
-            elif module is not None and getattr(module, name, None) == function:
+            elif (
+                module is not None
+                and getattr(module, name, None) == function
+                and _pickling.can_import(module.__name__)
+            ):
                 function = Global(module.__name__, name)
         found = [(arg, self._global_name(arg)) for arg in args]
         return function, tuple(arg if top is None else Global("", top) for arg, top in found)

@@ -31,7 +31,7 @@ from loky.backend import reduction as loky_reduction
 from loky.backend.context import LokyContext
 from loky.backend.process import LokyProcess
 
-from . import _keeper, _launch
+from . import _credentials, _keeper, _launch
 from ._endings import describe, quote
 from ._flag import Flag
 from ._saying import Log
@@ -100,10 +100,13 @@ class Keeper:
     Args:
         context: the start method of the process, or a multiprocessing context.
         forked: fork supervisors and children rather than spawn them.
+
+    Attributes:
+        key: what it must have in common with the caller that it is lent to.
     """
 
     def __init__(self, context: str | BaseContext | None, forked: bool) -> None:
-        self.key = (context, forked)
+        self.key = (context, forked, _credentials.current())
         self.error: BaseException | None = None
         self._context = context
         self._forked = forked
@@ -304,15 +307,25 @@ class Keeper:
 
 
 def lease(context: str | BaseContext | None, forked: bool, *, fresh: bool = False) -> Keeper:
-    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one."""
+    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one.
+
+    A warm one has the rights, limits and priority of a process that the caller would start now. Those that
+    have others, such as root's after the program has become another user, are ended.
+    """
     context = _in_our_way(context)
+    if _method(context) == "forkserver":
+        _credentials.check_fork_server()
+    credentials = _credentials.current()
     with _lock:
+        unfit = [keeper for keeper in _idle if keeper.key[2] != credentials]
         for keeper in reversed(_idle):
-            if not fresh and keeper.key == (context, forked):
+            if not fresh and keeper.key == (context, forked, credentials):
                 _idle.remove(keeper)
                 keeper._leased = True
                 keeper._deadline = None
                 return keeper
+    for keeper in unfit:
+        keeper.quit(wait=False)
     return Keeper(context, forked)
 
 

@@ -9,6 +9,7 @@ is up to *references*: those of an executor (``_exports``) in the parent, those 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing.context
 import os
@@ -26,7 +27,7 @@ from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from operator import mul
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any, Protocol
 
 import cloudpickle
@@ -43,6 +44,7 @@ __all__ = [
     "Start",
     "are_numbers",
     "can_import",
+    "drop_traceback",
     "dump",
     "dump_args",
     "dump_call",
@@ -53,6 +55,7 @@ __all__ = [
     "dump_parts",
     "is_interrupt",
     "load_error",
+    "look_again",
     "name_of",
     "receive_descriptors",
     "refer_by",
@@ -72,7 +75,17 @@ _all_numbers = frozenset({int, float, bool}).issuperset
 # What is named in a pickle: by `functools.lru_cache` a function becomes an object that names itself as well.
 _NAMED = (type, FunctionType, type(lru_cache(lambda: None)))
 
-_importable: dict[str, bool] = {"__main__": False, "__mp_main__": False, "builtins": True}
+# Of modules that no search could tell of.
+_known = {"__main__": False, "__mp_main__": False, "builtins": True}
+# What a search has told of a module, by its name: of which object in `sys.modules`, as another may take its
+# place, and whether an import elsewhere finds the same. Any thread may look again; it comes to the same.
+_importable: dict[str, tuple[Any, bool]] = {}
+# With which paths and finders that was.
+_searched: tuple[list[Any], list[Any]] = ([], [])
+# Names of modules that cloudpickle has been told to send by value.
+_by_value: set[str] = set()
+# A class that a class statement has made, and no C code.
+_HEAP_TYPE = 1 << 9
 
 
 class _ByValue(Exception):
@@ -100,7 +113,8 @@ def refer_by(references: References, *, imported: bool) -> None:
     """
     global _local
     _local = references
-    _importable["__mp_main__"] = imported
+    _known["__mp_main__"] = imported
+    _importable.clear()
 
 
 class _Pickler(pickle.Pickler):
@@ -114,7 +128,9 @@ class _Pickler(pickle.Pickler):
                 reduced = self._references.reduce(obj)
                 if reduced is not None:
                     return reduced
-            if not can_import(obj.__module__):
+            name = obj.__module__
+            if not can_import(name) or (name not in sys.modules and _is_made_by_python(obj)):
+                # An import of a module that is not here could only bring another object of that name.
                 raise _ByValue
         return NotImplemented
 
@@ -125,10 +141,15 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._references = references
 
     def reducer_override(self, obj: Any) -> Any:
-        if self._references is not None and isinstance(obj, _NAMED):
-            reduced = self._references.reduce(obj)
-            if reduced is not None:
-                return reduced
+        if isinstance(obj, _NAMED):
+            if self._references is not None:
+                reduced = self._references.reduce(obj)
+                if reduced is not None:
+                    return reduced
+            # cloudpickle takes what is in `sys.modules` for importable, unless it is told otherwise by this.
+            can_import(obj.__module__)
+        elif isinstance(obj, ModuleType):
+            can_import(obj.__name__)
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
@@ -152,20 +173,48 @@ def _make_cached_property(function: Callable[..., Any], name: str | None) -> cac
     return made
 
 
+def _is_made_by_python(obj: Any) -> bool:
+    return bool(obj.__flags__ & _HEAP_TYPE) if isinstance(obj, type) else obj.__module__ is not None
+
+
 def can_import(name: str | None) -> bool:
-    """Return whether another process with our ``sys.path`` can import a module by this name."""
+    """Return whether another process with our ``sys.path`` gets by this name the module that we have."""
     if name is None:
         return True
-    known = _importable.get(name)
-    if known is None:
-        known = _importable[name] = _search(name)
-        if not known and name in sys.modules:
-            # cloudpickle would name the module as well; from here on it sends it by value.
-            cloudpickle.register_pickle_by_value(sys.modules[name])
-    return known
+    found = _importable.get(name)
+    if found is None or found[0] is not sys.modules.get(name):
+        found = _importable[name] = _look_for(name)
+    return found[1]
 
 
-def _search(name: str) -> bool:
+def look_again() -> None:
+    """Forget what was found by name, if ``sys.path`` or the finders are not what they were."""
+    global _searched
+    now = list(sys.path), list(sys.meta_path)
+    if now != _searched:
+        _searched = now
+        _importable.clear()
+
+
+def _look_for(name: str) -> tuple[Any, bool]:
+    module = sys.modules.get(name)
+    known = _known.get(name)
+    if known is not None:
+        return module, known
+    found = _search(name, module)
+    if isinstance(module, ModuleType):
+        # cloudpickle would name the module as well. It refuses this for one that is here by another name.
+        with contextlib.suppress(ValueError):
+            if not found:
+                cloudpickle.register_pickle_by_value(module)
+                _by_value.add(name)
+            elif name in _by_value:
+                _by_value.discard(name)
+                cloudpickle.unregister_pickle_by_value(module)
+    return module, found
+
+
+def _search(name: str, module: Any) -> bool:
     """Whether a process with our ``sys.path`` finds this module, whatever ``sys.modules`` says."""
     parent = name.rpartition(".")[0]
     path = None
@@ -176,13 +225,39 @@ def _search(name: str) -> bool:
         if path is None:
             return True
     try:
-        return any(
-            finder.find_spec(name, path) is not None
-            for finder in sys.meta_path
-            if hasattr(finder, "find_spec")
-        )
+        finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        specs = (finder.find_spec(name, path) for finder in finders)
+        spec = next((spec for spec in specs if spec is not None), None)
+        return spec is not None and (module is None or _is_of(module, spec))
     except Exception:
         return True
+
+
+def _is_of(module: Any, spec: Any) -> bool:
+    """Return whether a module is what an import by this spec would make, and not from another place."""
+    # Not by `getattr`: what stands there may be an object that makes up its attributes.
+    namespace = object.__getattribute__(module, "__dict__")
+    own = namespace.get("__spec__")
+    place = own.origin if own is not None and own.has_location else None
+    files = {place, namespace.get("__file__")} - {None}
+    if own is None and not files and type(module) is not ModuleType:
+        # A module that puts an object in its place does so elsewhere too. A plain one is made by the program.
+        return True
+    if own is not None and own.name != spec.name:
+        # A second name, given by a package to one of its modules, as to `collections.abc`.
+        return True
+    if spec.has_location:
+        return any(_is_same_file(file, spec.origin) for file in files)
+    loaders = {type(one.loader) for one in (own, spec) if one is not None and one.loader is not None}
+    return own is not None and place is None and len(loaders) < 2
+
+
+def _is_same_file(file: str, other: str) -> bool:
+    try:
+        return file == other or os.path.samefile(file, other)
+    except OSError:
+        # It was removed after its import.
+        return False
 
 
 def dump(obj: Any, pick: Picker | None = None, references: References | None = None) -> tuple[bytes, bool]:
@@ -265,11 +340,54 @@ def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None, references:
     return pickled
 
 
+# An exception may refuse attributes, as a frozen dataclass does. By these it is as the interpreter has it.
+_cause = vars(BaseException)["__cause__"]
+_traceback = vars(BaseException)["__traceback__"]
+
+
+def drop_traceback(error: BaseException) -> None:
+    """Have an exception keep no frames alive."""
+    _traceback.__set__(error, None)
+
+
+class _Refusing:
+    """Becomes, where it is unpickled, an exception whose class has a ``__setattr__`` of its own.
+
+    A plain pickle has attributes set by that, where objects of other classes have them put back as they were.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _make_refusing, (type(self._error), self._error.args, vars(self._error))
+
+
+def _make_refusing(cls: Any, args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error: BaseException = cls(*args)
+    vars(error).update(attributes)
+    return error
+
+
+def _refuses_attributes(cls: type) -> bool:
+    """Return whether a class decides itself what becomes of attributes, and not how it is pickled."""
+    own: set[str] = set()
+    for base in cls.__mro__[: cls.__mro__.index(BaseException)]:
+        if base.__flags__ & _HEAP_TYPE:
+            own.update(vars(base))
+    return "__setattr__" in own and own.isdisjoint({"__reduce__", "__reduce_ex__", "__setstate__"})
+
+
 def dump_error(error: BaseException) -> bytes:
     """Return an exception with its traceback as text; an unpicklable one keeps its text."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    frames = _traceback.__get__(error)
     try:
-        body: bytes | None = dump(error)[0]
+        text = "".join(traceback.format_exception(type(error), error, frames))
+    except BaseException:
+        # It has attributes that raise.
+        text = "".join((*traceback.format_tb(frames), summary(error), "\n"))
+    try:
+        body: bytes | None = dump(_Refusing(error) if _refuses_attributes(type(error)) else error)[0]
         reason = ""
     except BaseException as exc:
         body, reason = None, summary(exc)
@@ -283,7 +401,7 @@ def load_error(body: Pickled) -> BaseException:
         error = body.load()
         if isinstance(error, KeyboardInterrupt):
             # So that it is known for a task's; see `is_interrupt`.
-            error.__cause__ = _RemoteTraceback("".join(traceback.format_exception(error)))
+            _cause.__set__(error, _RemoteTraceback("".join(traceback.format_exception(error))))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:
@@ -298,14 +416,14 @@ def load_error(body: Pickled) -> BaseException:
             error = pickle.UnpicklingError(
                 f"the task raised {raised}, which cannot be unpickled: {summary(exc)}"
             )
-    error.__cause__ = _RemoteTraceback(text)
+    _cause.__set__(error, _RemoteTraceback(text))
     return error
 
 
 def _drop_frames(error: BaseException | None) -> None:
     """Drop tracebacks that came along, as Dask has them do: their frames hold those that are running here."""
     while error is not None and error.__traceback__ is not None:
-        error.__traceback__ = None
+        drop_traceback(error)
         error = error.__cause__ or error.__context__
 
 
@@ -318,7 +436,7 @@ def summary(error: BaseException) -> str:
     """Return an error's class and text in one line or more."""
     try:
         return f"{type(error).__qualname__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__qualname__
 
 

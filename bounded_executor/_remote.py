@@ -142,7 +142,7 @@ def run(
             dumped_error = _pickling.dump_error(error)
             if raises:
                 raise TaskFailed(dumped_error, _pickling.summary(error)) from None
-            error.__traceback__ = None
+            _pickling.drop_traceback(error)
             now = perf_counter()
             entries.append(Entry(Kind.ERROR, dumped_error, now - began, 1))
             began = flushed = now

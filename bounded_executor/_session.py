@@ -35,6 +35,7 @@ class Session:
         self.keeper: _loky.Keeper | None = None
         self.board: Board | None = None
         self._settings = settings
+        _pickling.look_again()
         main = _main_module.find(imports=settings.import_main)
         if main.changed:
             _log.warning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,8 @@ def make_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeModule:
         log = str(tmp_path / f"{name}.log")
         source = textwrap.dedent(HEAD.format(log=log)) + textwrap.dedent(body)
         (tmp_path / f"{name}.py").write_text(source)
+        # Another test's, from another folder.
+        monkeypatch.delitem(sys.modules, name, raising=False)
         return name, log
 
     return make
