@@ -16,9 +16,9 @@ import os
 import threading
 import traceback
 from collections.abc import Callable
-from concurrent.futures import process as _stdlib_process
 from typing import TYPE_CHECKING, Any
 
+from ._pickling import remote_traceback
 from ._saying import Log
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ _log = Log()
 # What the log shows of a traceback: its end, which has the error.
 TRACEBACK_CHARACTERS = 4000
 TRACEBACK_FRAMES = 50
-
-_RemoteTraceback: Any = _stdlib_process._RemoteTraceback
 
 # A traceback, or what one is made of; neither holds a frame.
 Traceback = str | traceback.TracebackException
@@ -148,11 +146,8 @@ class Unretrieved:
 
 
 def _traceback_of(error: BaseException) -> Traceback:
-    cause = error.__cause__
-    if isinstance(cause, _RemoteTraceback):
-        # The text is there already, and comes from the worker.
-        return str(cause.tb)
-    return traceback.TracebackException(
+    # The worker's is text already.
+    return remote_traceback(error) or traceback.TracebackException(
         type(error), error, error.__traceback__, limit=-TRACEBACK_FRAMES, lookup_lines=False, compact=True
     )
 
