@@ -364,6 +364,7 @@ class BoundedExecutor(Coroutines, Executor):
         except Exception as error:
             future.set_running_or_notify_cancel()
             future.set_exception(error)
+            core.dispatcher.delivery.unretrieved.watch(future, error)
             try:
                 return future
             finally:

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, CancelledError
 from time import monotonic
 from typing import Any
 
+from ._arguments import arguments_of
 from ._backend import Backend
 from ._batches import BATCH_SECONDS
 from ._dispatch import SUSPECT_LOSSES, Dispatcher
@@ -22,7 +23,7 @@ from ._outcomes import Group
 from ._phase import ErrorFactory
 from ._saying import Log
 from ._work import Work
-from .errors import TerminatedWorkerError
+from .errors import TaskTimeout, TerminatedWorkerError
 
 __all__ = ["Inner"]
 
@@ -257,6 +258,9 @@ class Inner(Backend):
                 ended,
             )
         elif work.count == 1:
+            if isinstance(ended, (TaskTimeout, TerminatedWorkerError)):
+                # The executor below knows only what carries the task.
+                ended.task_name, ended.arguments = work.name, arguments_of(work)
             self._dispatcher.fail_item(work, 0, ended)
         else:
             # Which of them it is about shows when each is handed on by itself.
@@ -275,7 +279,7 @@ class Inner(Backend):
         work = held.work
         if held.alone and work.count == 1:
             text = f"{work.name} was not finished: {error}, and no other task ran beside it."
-            failed = TerminatedWorkerError(text)
+            failed = TerminatedWorkerError(text, task_name=work.name, arguments=arguments_of(work))
             failed.__cause__ = error.__cause__
             _log.warning("%s", text)
             self._dispatcher.fail_item(work, 0, failed)

@@ -26,6 +26,11 @@ class KillCounter:
         self._count = self._read()
         self._read_at = monotonic()
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is such a count."""
+        return self._file is not None
+
     def grown(self) -> str | None:
         """Return where, and in what time, the count has grown since the last call; None when it has not."""
         before, self._count = self._count, self._read()

@@ -59,6 +59,7 @@ __all__ = [
     "name_of",
     "receive_descriptors",
     "refer_by",
+    "remote_traceback",
     "summary",
 ]
 
@@ -418,6 +419,12 @@ def load_error(body: Pickled) -> BaseException:
             )
     _cause.__set__(error, _RemoteTraceback(text))
     return error
+
+
+def remote_traceback(error: BaseException) -> str | None:
+    """Return the traceback that a worker has written of an error; None for an error of this process."""
+    cause = error.__cause__
+    return str(cause.tb) if isinstance(cause, _RemoteTraceback) else None
 
 
 def _drop_frames(error: BaseException | None) -> None:

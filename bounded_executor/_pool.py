@@ -151,5 +151,4 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
 
     def _end_workers(self, number: int) -> None:
         self._check_process()
-        self._core.shutdown(False, cancel=True)
-        self._core.backend.kill(number)
+        self._core.end_killing(number)
