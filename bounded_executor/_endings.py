@@ -11,6 +11,7 @@ import random
 import signal
 from collections.abc import Callable
 
+from ._backend import KILL
 from ._board import Board
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
@@ -127,12 +128,12 @@ class Endings:
         asked_for = child.retiring or child.condemned or child.revoked
         blameless = child.retiring or child.timed_out or child.revoked
         how = f"process {pid} {describe(status)}"
-        if child.condemned and not child.timed_out and status == -signal.SIGKILL:
+        if child.condemned and not child.timed_out and status == -KILL:
             how = f"process {pid} had closed its connection to this one and was killed"
         if peak:
             how += f"; it had {peak / 2**20:.1f} MiB of memory at most"
         killer = None
-        if status == -signal.SIGKILL and not asked_for and self._kills is not None:
+        if status == -KILL and not asked_for and self._kills is not None:
             killer = self._kills.grown()
         if killer:
             how += f"; the kernel counts an out-of-memory kill {killer}"
@@ -167,7 +168,7 @@ class Endings:
                     work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
                 )
             else:
-                self._blame(work, lambda tries: TerminatedWorkerError(text + tries))
+                self.blame(work, lambda tries: TerminatedWorkerError(text + tries))
         if breaks:
             self._break(
                 "A process in the process pool was terminated abruptly while the future was running or "
@@ -218,7 +219,7 @@ class Endings:
         elif self._dispatcher.runs_alone(work):
             work.losses += 1
             why += f", {work.losses} times, the last time with no other task beside it"
-            self._blame(
+            self.blame(
                 work, lambda tries: TerminatedWorkerError(f"{work.name} was not finished: {why}.{tries}")
             )
         else:
@@ -238,7 +239,7 @@ class Endings:
         stack = "" if child.report is None else child.report.stack()
         at = f"{AT}{stack}" if stack else " Where it was could not be told."
         limit = self._settings.task_timeout
-        self._blame(
+        self.blame(
             work,
             lambda tries: TaskTimeout(
                 f"{work.name} ran longer than task_timeout={limit} seconds, and its process {pid} was "
@@ -247,7 +248,7 @@ class Endings:
             ),
         )
 
-    def _blame(self, work: Work, make_error: Callable[[str], BaseException]) -> None:
+    def blame(self, work: Work, make_error: Callable[[str], BaseException]) -> None:
         """Charge the current item a try for the process that it cost."""
         self._dispatcher.give_back(work, skip=1)
         item = work.current()
