@@ -22,7 +22,7 @@ from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Endings"]
+__all__ = ["Endings", "describe"]
 
 _log = Log()
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing.connection import Connection, Pipe
 from time import monotonic
 from typing import Any
 
@@ -26,6 +27,7 @@ import loky
 from loky.process_executor import ShutdownExecutorError
 
 from . import _memory, _portable_worker
+from ._endings import describe
 from ._engine import Ended, outcomes_of, wire_form
 from ._function import Codec
 from ._params import Settings
@@ -69,8 +71,8 @@ class WorkerDied(Exception):
         if self.worker.killed:
             return "was killed"
         # loky tells it nowhere else, and on Windows not at all.
-        codes = re.search(r"exit codes of the workers are \{(.*)\}", str(self.__cause__))
-        return f"ended abruptly with {codes[1]}" if codes else "ended abruptly"
+        codes = re.findall(r"\w\((-?\d+)\)", str(self.__cause__))
+        return describe(int(codes[0])) if codes else "ended abruptly"
 
 
 class Worker:
@@ -87,7 +89,7 @@ class Worker:
 
     __slots__ = ("_known", "_pool", "_thread", "killed", "left", "pid", "since", "timed_out", "work")
 
-    def __init__(self, left: int | None, shared: list[Any]) -> None:
+    def __init__(self, left: int | None, parent: Connection, shared: list[Any]) -> None:
         self.left = left
         self.pid: int | None = None
         self.work: Work | None = None
@@ -99,9 +101,9 @@ class Worker:
         self._pool: Any = loky.ProcessPoolExecutor(
             1,
             env=_ENVIRON,
-            # Some objects can only be given to a starting process.
-            initializer=_portable_worker.receive if shared else None,
-            initargs=(shared,) if shared else (),
+            # These can only be given to a starting process.
+            initializer=_portable_worker.receive,
+            initargs=(parent, shared),
         )
 
     def call(self, stored: bytes, fn: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -176,6 +178,8 @@ class LokyEngine:
         self._shared = shared
         self._waiting = waiting
         self._report: Callable[[int, Ended], None]
+        # What workers read from is at its end when this process is, however that ends.
+        self._parent, self._alive = Pipe(duplex=False)
         self._workers: list[Worker] = []
         self._queue: deque[tuple[int, Work]] = deque()
         # Who does what: by the ticket of a message, or by a number below zero for its preparation.
@@ -215,6 +219,8 @@ class LokyEngine:
             self._drop(worker, kill=worker.work is not None or worker.pid is None)
         while self._ending:
             self._ending.pop().join()
+        self._parent.close()
+        self._alive.close()
 
     # Its workers
 
@@ -362,7 +368,7 @@ class LokyEngine:
         limit = self._settings.max_tasks_per_child
         if limit is not None:
             limit += random.randint(0, self._settings.max_tasks_jitter)
-        worker = Worker(limit, self._shared)
+        worker = Worker(limit, self._parent, self._shared)
         self.started += 1
         number = -self.started
         try:

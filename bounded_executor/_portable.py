@@ -153,6 +153,7 @@ class Portable(Inner):
 
     def discard(self) -> None:
         """Let go of what was opened, for an executor that ends before it started; takes no lock."""
+        self._engine.close()
         self._session.exports.close()
 
     def kill(self, number: int) -> None:

@@ -14,9 +14,11 @@ import multiprocessing.process
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections import deque
 from collections.abc import Mapping
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from . import _main_module, _namespace, _pickling, _remote
@@ -142,9 +144,23 @@ _apart: list[Any] = []
 _records: deque[bytes] = deque()
 
 
-def receive(apart: list[Any]) -> None:
-    """Take what only a starting process can be given; loky's initializer."""
+def receive(parent: Connection, apart: list[Any]) -> None:
+    """Take what only a starting process can be given; loky's initializer.
+
+    Args:
+        parent: is at its end when the parent has ended.
+        apart: see ``_pickling.load_apart``.
+    """
     _apart[:] = apart
+    threading.Thread(target=_end_with, args=(parent,), name="bounded-parent", daemon=True).start()
+
+
+def _end_with(parent: Connection) -> None:
+    """End this process, with what it runs, when its parent has ended without ending it."""
+    with contextlib.suppress(EOFError, OSError):
+        # Nothing is ever sent.
+        parent.recv_bytes()
+    os._exit(1)
 
 
 def prepare(setup: Setup, deaf: bool, stored: bytes) -> Prepared:
