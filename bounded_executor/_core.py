@@ -11,14 +11,13 @@ launched; nothing else is done under it, and no code of the user's.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from ._backend import Backend
+from ._backend import KILL, Backend
 from ._dispatch import Dispatcher
 from ._events import Events
 from ._flag import Flag
@@ -154,7 +153,7 @@ class Core:
         self.dispatcher.close()
         self._cancel_waiting()
         self._drain()
-        self.backend.kill(signal.SIGKILL)
+        self.backend.kill(KILL)
         self._join()
 
     def stats(self) -> ExecutorStats:

@@ -147,7 +147,7 @@ class DaskEngine:
         # Dask retries a whole message, and what is in it must not be run again for another's failure.
         self.batch_seconds = BATCH_SECONDS if batches and not retries else None
         self.messages_per_worker = BATCHES_PER_WORKER if self.batch_seconds else MESSAGES_PER_WORKER
-        self.singly = bool(retries)
+        self.limit = 1 if retries else None
         self._client = client
         self._owned = owned
         self._retries = retries

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._arguments import arguments_of
+from ._backend import KILL
 from ._board import Board
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
@@ -23,7 +24,7 @@ from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Endings"]
+__all__ = ["Endings", "describe"]
 
 _log = Log()
 
@@ -129,13 +130,13 @@ class Endings:
         asked_for = child.retiring or child.condemned or child.revoked
         blameless = child.retiring or child.timed_out or child.revoked
         how = f"process {pid} {describe(status)}"
-        if child.condemned and not child.timed_out and status == -signal.SIGKILL:
+        if child.condemned and not child.timed_out and status == -KILL:
             how = f"process {pid} had closed its connection to this one and was killed"
         if peak:
             how += f"; it had {peak / 2**20:.1f} MiB of memory at most"
         killer = None
         oom_killed: bool | None = False
-        if status == -signal.SIGKILL:
+        if status == -KILL:
             # One that was killed on purpose may have been killed twice.
             oom_killed = None
             if not asked_for and self._kills is not None:
@@ -181,7 +182,7 @@ class Endings:
                     work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
                 )
             else:
-                self._blame(work, lambda tries, about: TerminatedWorkerError(text + tries, **known, **about))
+                self.blame(work, lambda tries, about: TerminatedWorkerError(text + tries, **known, **about))
         if breaks:
             self._break(
                 "A process in the process pool was terminated abruptly while the future was running or "
@@ -233,7 +234,7 @@ class Endings:
         elif self._dispatcher.runs_alone(work):
             work.losses += 1
             why += f", {work.losses} times, the last time with no other task beside it"
-            self._blame(
+            self.blame(
                 work,
                 lambda tries, about: TerminatedWorkerError(
                     f"{work.name} was not finished: {why}.{tries}", pid=child.pid, **about
@@ -258,7 +259,7 @@ class Endings:
         stack = "" if child.report is None else child.report.stack()
         at = f"{AT}{stack}" if stack else " Where it was could not be told."
         limit = self._settings.task_timeout
-        self._blame(
+        self.blame(
             work,
             lambda tries, about: TaskTimeout(
                 f"{work.name} ran longer than task_timeout={limit} seconds, and its process {known['pid']} "
@@ -269,7 +270,7 @@ class Endings:
             ),
         )
 
-    def _blame(self, work: Work, make_error: Callable[[str, dict[str, Any]], BaseException]) -> None:
+    def blame(self, work: Work, make_error: Callable[[str, dict[str, Any]], BaseException]) -> None:
         """Charge the current item a try for the process that it cost.
 
         Args:

@@ -152,6 +152,10 @@ class Exports:
         assert self._store is not None
         return self._store.fd
 
+    def stored_since(self, offset: int) -> bytes:
+        """Return what was put into the store from a place on, for workers that have a copy of it."""
+        return b"" if self._store is None else self._store.since(offset)
+
     def is_of_main(self, obj: Any) -> bool:
         """Return whether an object belongs to the main module."""
         if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:

@@ -28,7 +28,17 @@ from typing import Any, NamedTuple
 from . import _namespace
 from ._namespace import NAMES
 
-__all__ = ["Main", "MainSpec", "Script", "find", "forget", "is_importing", "names", "set_up"]
+__all__ = [
+    "Main",
+    "MainSpec",
+    "Script",
+    "check_not_importing",
+    "find",
+    "forget",
+    "is_importing",
+    "names",
+    "set_up",
+]
 
 _TOP = "<module>"
 
@@ -105,6 +115,15 @@ _last: tuple[tuple[Any, ...], MainSpec, str] | None = None
 def is_importing() -> bool:
     """Return whether this process is importing the main module for its tasks right now."""
     return _importing
+
+
+def check_not_importing() -> None:
+    """Raise RuntimeError where this process is importing the main module, whose top level submits a task."""
+    if _importing:
+        raise RuntimeError(
+            "a worker process imports the main module, which submits a task at its top level. Put that "
+            'under `if __name__ == "__main__":`.'
+        )
 
 
 def find(*, imports: bool) -> Main:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,10 +17,25 @@ from typing import Any, Literal
 from . import _memory
 from .events import TaskEvent
 
-__all__ = ["Bounds", "Settings", "check_bool", "check_count", "check_seconds"]
+__all__ = ["PORTABLE", "Bounds", "Settings", "check_bool", "check_count", "check_seconds", "is_portable"]
 
+_SETTING = "BOUNDED_EXECUTOR_PORTABLE"
+# Where that is, for messages.
+PORTABLE = f"in the portable way (on Windows, or with {_SETTING}=1)"
 # WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
 MAX_WINDOWS_WORKERS = 61
+
+
+def is_portable() -> bool:
+    """Return whether a process pool that is made now is one of the portable way.
+
+    Raises:
+        ValueError: the environment has a value for the setting that means nothing.
+    """
+    value = os.environ.get(_SETTING, "")
+    if value not in ("", "0", "1"):
+        raise ValueError(f"{_SETTING} must be 0 or 1, got {value!r}")
+    return sys.platform == "win32" or value == "1"
 
 
 def check_count(name: str, value: Any, *, least: int) -> int:

@@ -10,6 +10,7 @@ is up to *references*: those of an executor (``_exports``) in the parent, those 
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import io
 import multiprocessing.context
 import os
@@ -21,7 +22,7 @@ from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
 from enum import EnumMeta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
@@ -46,6 +47,7 @@ __all__ = [
     "can_import",
     "drop_traceback",
     "dump",
+    "dump_apart",
     "dump_args",
     "dump_call",
     "dump_error",
@@ -54,6 +56,7 @@ __all__ = [
     "dump_inherited",
     "dump_parts",
     "is_interrupt",
+    "load_apart",
     "load_error",
     "look_again",
     "name_of",
@@ -632,6 +635,64 @@ def dump_global(value: Any, start: Start, references: References) -> memoryview:
     buffer = io.BytesIO()
     GlobalPickler(buffer, start, references).dump(value)
     return buffer.getbuffer()
+
+
+# Their types have reducers for starting processes, and need none: anything can be made of them anywhere.
+_ANYWHERE = (partial, MethodType, type(list.append), type(int.__add__))
+
+
+class _ApartPickler(_ByValuePickler):
+    def __init__(self, file: Any, references: References | None) -> None:
+        super().__init__(file, references)
+        self.apart: list[Any] = []
+        self._reducers = ForkingPickler(io.BytesIO()).dispatch_table
+
+    def persistent_id(self, obj: Any) -> int | None:
+        kind = type(obj)
+        if not kind.__module__.startswith("multiprocessing.") and (
+            isinstance(obj, _ANYWHERE) or kind in _COPIED or kind not in self._reducers
+        ):
+            return None
+        self.apart.append(obj)
+        return len(self.apart) - 1
+
+
+# What `copyreg` knows is in that table as well.
+_COPIED = frozenset(copyreg.dispatch_table)
+
+
+class _ApartUnpickler(pickle.Unpickler):
+    def __init__(self, file: Any, apart: list[Any]) -> None:
+        super().__init__(file)
+        self._apart = apart
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._apart[pid]
+
+
+def dump_apart(obj: Any, references: References | None = None) -> tuple[bytes, list[Any]]:
+    """Return the pickle of something without what only a starting process can be given, and that.
+
+    Raises:
+        NotShared: some of it was made for the fork start method.
+    """
+    buffer = io.BytesIO()
+    pickler = _ApartPickler(buffer, references)
+    pickler.dump(obj)
+    if pickler.apart and os.name == "posix":
+        # It is pickled when a process is started, whose error would come late.
+        trial = Start()
+        trial.stands_in = False
+        try:
+            dump_inherited(pickler.apart, trial)
+        finally:
+            trial.close()
+    return buffer.getvalue(), pickler.apart
+
+
+def load_apart(data: bytes, apart: list[Any]) -> Any:
+    """Return what :func:`dump_apart` was given, with what was left apart as it is in this process."""
+    return _ApartUnpickler(io.BytesIO(data), apart).load()
 
 
 def receive_descriptors(fds: list[int]) -> None:

@@ -8,15 +8,13 @@ import socket
 
 from . import _loky, _main_module, _pickling, _process
 from ._board import CAN_SHARE, Board
+from ._by_value import tell_changed
 from ._exports import Exports
 from ._params import Settings
 from ._report import Report
-from ._saying import Log
 from ._wire import MAX_FDS, Channel, Kind
 
 __all__ = ["Session"]
-
-_log = Log()
 
 
 class Session:
@@ -38,12 +36,7 @@ class Session:
         _pickling.look_again()
         main = _main_module.find(imports=settings.import_main)
         if main.changed:
-            _log.warning(
-                "the main module %s is not imported by worker processes: %s. Its functions travel by value, "
-                "and what its top level does to a process is missing in the workers.",
-                main.spec.file,
-                main.changed,
-            )
+            tell_changed(main.spec.file, main.changed)
         self.exports = Exports(main)
         initializer = None
         if settings.initializer is not None:

@@ -11,6 +11,7 @@ import copy
 import io
 import os
 import struct
+import sys
 import threading
 from typing import Any
 
@@ -27,7 +28,7 @@ class Store:
     """
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
+        if sys.platform == "linux" and hasattr(os, "memfd_create"):
             self.fd = os.memfd_create("bounded-executor-store", os.MFD_CLOEXEC)
         else:
             # Not by all processes: it brings much along.
@@ -51,6 +52,18 @@ class Store:
             self._end = at
         return offset
 
+    def since(self, offset: int) -> bytes:
+        """Return all that was written from a place on, for a store in another process to :meth:`extend`."""
+        found = bytearray(max(0, self._end - offset))
+        _read(self.fd, found, offset)
+        return bytes(found)
+
+    def extend(self, data: bytes) -> None:
+        """Write what the other store has had since it was read last."""
+        with self._lock:
+            _write(self.fd, data, self._end)
+            self._end += len(data)
+
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
             os.close(self.fd)
@@ -59,9 +72,44 @@ class Store:
 def _write(fd: int, data: Any, offset: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(fd, view, offset)
+        written = _pwrite(fd, view, offset)
         view = view[written:]
         offset += written
+
+
+def _read(fd: int, buffer: Any, offset: int) -> None:
+    view = memoryview(buffer)
+    while view:
+        got = _preadv(fd, view, offset)
+        if not got:
+            raise EOFError(f"{len(view)} bytes are missing behind place {offset}")
+        view = view[got:]
+        offset += got
+
+
+if sys.platform == "win32":
+    # Reading and writing there move the position of the file, which all threads share. The lock guards it.
+    _position = threading.Lock()
+
+    def _pwrite(fd: int, view: memoryview, offset: int) -> int:
+        with _position:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, view)
+
+    def _preadv(fd: int, view: memoryview, offset: int) -> int:
+        with _position:
+            os.lseek(fd, offset, os.SEEK_SET)
+            data = os.read(fd, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+else:
+
+    def _pwrite(fd: int, view: memoryview, offset: int) -> int:
+        return os.pwrite(fd, view, offset)
+
+    def _preadv(fd: int, view: memoryview, offset: int) -> int:
+        return os.preadv(fd, [view], offset)
 
 
 class Record(io.RawIOBase):
@@ -75,8 +123,9 @@ class Record(io.RawIOBase):
     def __init__(self, fd: int, offset: int) -> None:
         self._fd = fd
         self._begin = self._at = offset + _LENGTH.size
-        length: int = _LENGTH.unpack(os.pread(fd, _LENGTH.size, offset))[0]
-        self._end = self._at + length
+        length = bytearray(_LENGTH.size)
+        _read(fd, length, offset)
+        self._end = self._at + int(_LENGTH.unpack(length)[0])
 
     def take(self, size: int) -> Record:
         """Return the next bytes as a record of their own, and move on behind them."""
@@ -97,7 +146,7 @@ class Record(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         with memoryview(buffer).cast("B") as view:
             view = view[: self._end - self._at]
-            got = os.preadv(self._fd, [view], self._at) if view else 0
+            got = _preadv(self._fd, view, self._at) if view else 0
         self._at += got
         return got
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from . import _allowance, _loky, _main_module, _pickling
 from ._backend import Backend
+from ._by_value import tell_not_imported
 from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._flag import Flag
@@ -107,11 +108,7 @@ class Workers(Backend):
         Raises:
             RuntimeError: the main module starts an executor while a worker process imports it.
         """
-        if _main_module.is_importing():
-            raise RuntimeError(
-                "a worker process imports the main module, which submits a task at its top level. Put that "
-                'under `if __name__ == "__main__":`.'
-            )
+        _main_module.check_not_importing()
         exports = self._session.exports
         log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
         return modules_of(fn), exports.first(fn), log_setup
@@ -410,14 +407,8 @@ class Workers(Backend):
         if self._by_value:
             return
         self._by_value = True
-        _log.warning(
-            "the main module %s could not be imported for the worker processes: %s. Its functions travel by "
-            "value from now on, and what its top level does to a process is missing in the workers. "
-            "import_main=False goes by value from the start.%s",
-            self._session.exports.spec.name or self._session.exports.spec.file,
-            why,
-            f" What the import wrote to standard error, in the end:\n{words}" if words else "",
-        )
+        spec = self._session.exports.spec
+        tell_not_imported(spec.name or spec.file, why, words)
         self.starter.held = True
         # What has been referred to by name is pickled now, and that is user code.
         threading.Thread(target=self._pickle_main, name="bounded-main", daemon=True).start()
