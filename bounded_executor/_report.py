@@ -14,6 +14,8 @@ import faulthandler
 import os
 import signal
 
+from ._nameless import new_file
+
 __all__ = ["STACK_SIGNAL", "Recording", "Report", "leave_stack"]
 
 # A real-time signal: the others have a meaning for some program or other.
@@ -30,14 +32,7 @@ class Report:
     """The parent's side of the file."""
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create("bounded-executor-report", os.MFD_CLOEXEC)
-        else:
-            # Not by all processes: it brings much along.
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self._fd = os.dup(file.fileno())
+        self._fd = new_file("report")
 
     def share(self) -> int:
         """Return a new descriptor of the file, for the child."""

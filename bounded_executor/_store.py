@@ -13,6 +13,8 @@ import struct
 import threading
 from typing import Any
 
+from ._nameless import new_file
+
 __all__ = ["Comparing", "Different", "Record", "Store"]
 
 _LENGTH = struct.Struct("<Q")
@@ -26,14 +28,7 @@ class Store:
     """
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("bounded-executor-store", os.MFD_CLOEXEC)
-        else:
-            # Not by all processes: it brings much along.
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self.fd = os.dup(file.fileno())
+        self.fd = new_file("store")
         self._lock = threading.Lock()
         self._end = 0
 
@@ -79,7 +74,13 @@ class Record(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         with memoryview(buffer).cast("B") as view:
             view = view[: self._end - self._at]
-            got = os.preadv(self._fd, [view], self._at) if view else 0
+            if hasattr(os, "preadv"):
+                got = os.preadv(self._fd, [view], self._at) if view else 0
+            else:
+                # macOS has it since its version 11.
+                data = os.pread(self._fd, len(view), self._at)
+                got = len(data)
+                view[:got] = data
         self._at += got
         return got
 

@@ -27,7 +27,7 @@ _CHUNK = 1 << 16
 _LONG = 1 << 16
 # The kernel passes on no more in one message.
 MAX_FDS = 253
-# What is received is not for programs that tasks start.
+# What is received is not for programs that tasks start. Where the kernel does not see to it, we do.
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 # What is sent is taken a moment later; anything else means that the partner is gone.
 _LATER = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}
@@ -141,6 +141,9 @@ def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
         else:
             data, new, _, _ = socket.recv_fds(sock, want, MAX_FDS, _CLOEXEC)
             fds.extend(new)
+            if not _CLOEXEC:
+                for fd in new:
+                    os.set_inheritable(fd, False)
         if not data:
             return None
         header += data

@@ -33,6 +33,7 @@ from ._needs import modules_of
 from ._params import Settings
 from ._phase import ErrorFactory
 from ._pidfds import await_ends
+from ._process import DIES_WITH_PARENT
 from ._roster import Child, Roster
 from ._saying import Log
 from ._session import Session
@@ -365,13 +366,14 @@ class Workers(Backend):
         asked_for, words = self._supervision.lose()
         children = list(self.roster)
         pids = [child.pid for child in children if child.pid is not None]
-        if stuck:
-            # It has reaped none of them, so that the numbers are still their own.
+        if stuck or not DIES_WITH_PARENT:
+            # One that is stuck has reaped none of them, so that the numbers are still their own. Of one that
+            # has ended the system reaps them at once, and uses a number again only when all others were used.
             for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         # Else the kernel kills them after it has closed the supervisor's socket. Until then they may go on.
-        left_over = await_ends(pids)
+        left_over = await_ends(pids, {child.pid: child.channel.sock for child in children if child.pid})
         useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
