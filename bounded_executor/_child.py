@@ -89,7 +89,6 @@ def main(sock: socket.socket, plan: Plan) -> None:
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
     sock.setblocking(True)
-    sock.set_inheritable(False)
     gc.enable()
     # Whatever is not called does not touch, and so copy, its pages.
     if not plan.has_main and not _set_up_main(sock, plan):

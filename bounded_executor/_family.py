@@ -92,7 +92,8 @@ class Family:
             task: user code will run there, which may ask ``multiprocessing`` about its process.
         """
         if not self._forked:
-            process: Any = multiprocessing.get_context("spawn").Process(target=target, args=args)
+            context: Any = multiprocessing.get_context("spawn")
+            process = context.Process(target=_keep_sockets, args=(target, args))
             with _process.passing_flags_on():
                 # Not `start`: multiprocessing would keep it in its list of children, and reap those whenever
                 # it likes.
@@ -102,7 +103,7 @@ class Family:
         run: Any = target
         if task:
             # Made by us, so that it names us as its parent.
-            context: Any = multiprocessing.get_context("fork")
+            context = multiprocessing.get_context("fork")
             process = context.Process(target=_with_input, args=(sys.stdin, target, args))
             run = process._bootstrap
         # What is buffered would be written once more by the copy.
@@ -188,6 +189,21 @@ class Family:
             end.close()
         os.close(self._lifeline[1])
         self._partner.close()
+
+
+def _keep_sockets(target: Callable[..., object], args: tuple[Any, ...]) -> None:
+    """Call ``target(*args)`` in a spawned process, whose sockets close with it and with nothing else."""
+    sockets = [one for one in args if isinstance(one, socket.socket)]
+    for one in sockets:
+        # It was inherited by this process, and is not for programs that it starts.
+        one.set_inheritable(False)
+    try:
+        target(*args)
+    finally:
+        for one in sockets:
+            # The partner takes the end of the connection for the end of the process. The interpreter would
+            # close it, with a warning, before that.
+            one.detach()
 
 
 def _prepare_exit() -> None:

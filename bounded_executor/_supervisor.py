@@ -47,7 +47,6 @@ def main(sock: socket.socket, forked: bool, parent: int) -> None:
     _process.die_with(parent)
     _process.ignore_interrupts()
     sock.setblocking(True)
-    sock.set_inheritable(False)
     if forked:
         _process.drop_descriptors({sock.fileno()})
     fds: list[int] = []
