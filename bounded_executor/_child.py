@@ -83,9 +83,8 @@ def main(sock: socket.socket, plan: Plan) -> None:
             recording = _report.Recording(fd)
     if not config.forked:
         config.apply()
-    if not config.share_preload:
-        for name in config.preload:
-            importlib.import_module(name)
+    if not config.share_preload and not _has_preloaded(sock, config.preload):
+        return
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
     sock.setblocking(True)
@@ -99,6 +98,17 @@ def main(sock: socket.socket, plan: Plan) -> None:
         _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
     _reseed()
     _Runner(sock, plan, recording).run()
+
+
+def _has_preloaded(sock: socket.socket, names: tuple[str, ...]) -> bool:
+    """Import these modules; False where one of them could not be."""
+    try:
+        for name in names:
+            importlib.import_module(name)
+    except BaseException as error:
+        write_frame(sock, Kind.PRELOAD_ERROR, body=_pickling.dump_error(error))
+        return False
+    return True
 
 
 def _set_up_main(sock: socket.socket, plan: Plan) -> bool:

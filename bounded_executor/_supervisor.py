@@ -117,7 +117,7 @@ class _Supervisor:
                 for name in config.preload:
                     importlib.import_module(name)
             except BaseException as error:
-                self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
+                self._tell(Kind.PRELOAD_ERROR, body=_pickling.dump_error(error))
                 return False
             if self._has_threads_of(config.preload):
                 return False

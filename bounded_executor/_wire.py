@@ -53,7 +53,8 @@ class Kind:
     TOGETHER = 19  # ident: work, index: first item, count: items; body: one pickle of all results
     EACH = 21  # the same; body: the results one by one, see _outbox
     STOPPED = 24  # ident: work, index: item; this one and all after it are not run
-    INIT_ERROR = 13  # body as with ERROR; also from a supervisor that could not preload
+    INIT_ERROR = 13  # body as with ERROR
+    PRELOAD_ERROR = 29  # the same; also from a supervisor
     MODULES = 14  # body: names of modules that were imported by tasks, one a line
     UNFIT = 15  # before READY; body: why no task could run within the memory limits
     PEAK = 16  # before an outcome; ident: the most bytes that were ever resident

@@ -250,6 +250,14 @@ class Workers(Backend):
         elif frame.kind == Kind.INIT_ERROR:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
+        elif frame.kind == Kind.PRELOAD_ERROR:
+            self._break_without_preload(frame)
+
+    def _break_without_preload(self, frame: Frame) -> None:
+        self._break(
+            f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
+            _pickling.load_error(frame.body),
+        )
 
     # Ends
 
@@ -344,11 +352,8 @@ class Workers(Backend):
                 self._died(frame.ident, frame.index, *map(int, frame.body.split()))
             elif frame.kind == Kind.NOT_STARTED:
                 self._not_started(frame.ident, bytes(frame.body).decode())
-            elif frame.kind == Kind.INIT_ERROR:
-                self._break(
-                    f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
-                    _pickling.load_error(frame.body),
-                )
+            elif frame.kind == Kind.PRELOAD_ERROR:
+                self._break_without_preload(frame)
             elif frame.kind == Kind.MAIN:
                 self._supervision.heard_of_main(frame.ident, frame.index, bytes(frame.body).decode())
             elif frame.kind == Kind.UNSHARED:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import tasks
 from helpers import PATIENCE, assert_all_free, run_script, wait_until
+from platforms import needs_fork
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _loky
 
@@ -115,6 +116,7 @@ THREAD = """
 """
 
 
+@needs_fork("each process imports for itself")
 def test_a_preload_that_leaves_a_thread_is_not_forked_from(
     make_module: MakeModule, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +144,7 @@ def run_from(name: str, log: str, function: str = "work") -> Any:
     return getattr(__import__(name), function)
 
 
+@needs_fork("each process imports for itself")
 def test_the_module_of_the_first_function_is_imported_once_for_all_processes(make_module: MakeModule) -> None:
     name, log = make_module("worked", "def work(): return os.getpid()")
     work = run_from(name, log)
@@ -151,6 +154,7 @@ def test_the_module_of_the_first_function_is_imported_once_for_all_processes(mak
     assert tasks.marks(log) == 2  # here, and in the supervisor
 
 
+@needs_fork("each process imports for itself")
 def test_modules_that_a_function_by_value_uses_are_imported_once(make_module: MakeModule) -> None:
     name, log = make_module("used", "def work(): return os.getpid()")
     script = f"""
@@ -170,6 +174,7 @@ def test_modules_that_a_function_by_value_uses_are_imported_once(make_module: Ma
     assert tasks.marks(log) == 2
 
 
+@needs_fork("each process imports for itself")
 def test_a_module_that_only_a_task_imports_is_shared_with_later_processes(make_module: MakeModule) -> None:
     name, log = make_module("found", "VALUE = 7")
     with BoundedProcessPoolExecutor(1, max_tasks_per_child=1) as ex:
@@ -199,6 +204,7 @@ def test_a_first_function_whose_module_crashes_elsewhere_fails_its_task_only(
         assert_all_free(ex)
 
 
+@needs_fork("each process imports for itself")
 def test_a_first_function_whose_module_leaves_a_thread_works(
     make_module: MakeModule, caplog: pytest.LogCaptureFixture
 ) -> None:
