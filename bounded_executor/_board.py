@@ -59,6 +59,8 @@ import os
 import sys
 from typing import NamedTuple
 
+from ._nameless import new_file
+
 __all__ = [
     "BEGUN",
     "CAN_SHARE",
@@ -78,7 +80,7 @@ __all__ = [
 ]
 
 # Where pointers have 32 bits, a word of 64 is written in two steps.
-CAN_SHARE = hasattr(os, "memfd_create") and sys.maxsize > 1 << 32
+CAN_SHARE = os.name == "posix" and sys.maxsize > 1 << 32
 
 # Time after which what a processor has written is visible to all others; it takes less than a microsecond.
 SETTLE_SECONDS = 0.002
@@ -145,7 +147,7 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self.fd = os.memfd_create("bounded-executor-board", os.MFD_CLOEXEC)
+        self.fd = new_file("board")
         places = _enlarge(self.fd)
         self._memory = mmap.mmap(self.fd, places * PLACE_BYTES)
         self._words = memoryview(self._memory).cast("Q")
@@ -231,7 +233,7 @@ def _at(place: int) -> int:
 
 
 def open_board(fd: int) -> mmap.mmap:
-    """Return the memory for those who fork workers, and close the descriptor."""
+    """Return the memory for a worker, or for those who fork workers, and close the descriptor."""
     try:
         return mmap.mmap(fd, os.fstat(fd).st_size)
     finally:

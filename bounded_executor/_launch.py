@@ -32,7 +32,8 @@ from typing import Any
 
 from . import _main_module
 from ._bootstrap import STARTED, Start
-from ._report import Report, memory_file
+from ._nameless import new_file
+from ._report import Report
 from ._saying import Log
 
 __all__ = ["Popen", "ensure_trackers", "remember_trackers"]
@@ -84,7 +85,7 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
     executable = _executable(frozen)
     path = _import_path()
     head = b"" if frozen else "\0".join(path).encode("utf-8", "surrogateescape")
-    payload = memory_file("bounded-executor-start")
+    payload = new_file("start")
     with open(payload, "wb") as file, _high(payload) as passed, contextlib.ExitStack() as opened:
         fork = ["--multiprocessing-fork", f"pipe_handle={passed}"]
         if frozen:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+from typing import Any
 
-__all__ = ["CAN_MEASURE", "data_size", "resident"]
+__all__ = ["CAN_MEASURE", "data_size", "peak", "resident"]
 
 CAN_MEASURE = os.path.exists("/proc/self/statm")
 
@@ -20,6 +22,12 @@ def resident(pid: int | str = "self") -> int:
 def data_size() -> int:
     """Return what the kernel counts of this process against ``RLIMIT_DATA``."""
     return _statm("self", 5)
+
+
+def peak(usage: Any) -> int:
+    """Return the most memory that a process ever had resident, from its resource usage."""
+    # In kilobytes, but for macOS.
+    return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
 def _statm(pid: int | str, field: int) -> int:

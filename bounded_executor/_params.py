@@ -52,12 +52,25 @@ def _check_bytes(name: str, value: Any) -> int | None:
 
 
 def _check_memory(name: str, value: Any) -> int | None:
-    if value is not None and not _memory.CAN_MEASURE:
-        raise ValueError(f"{name} needs the /proc file system of Linux and must be None here, got {value!r}")
     if isinstance(value, str):
         only = ' or "auto"' if name == "max_memory_total" else ""
         raise TypeError(f"{name} must be an integer, a number of bytes{only}, got {value!r}")
-    return _check_bytes(name, value)
+    checked = _check_bytes(name, value)
+    if checked is not None:
+        _need_proc(name, value)
+    return checked
+
+
+def _check_total(value: Any) -> Any:
+    if value == "auto":
+        _need_proc("max_memory_total", value)
+        return value
+    return _check_memory("max_memory_total", value)
+
+
+def _need_proc(name: str, value: Any) -> None:
+    if not _memory.CAN_MEASURE:
+        raise ValueError(f"{name} needs the /proc file system of Linux and must be None here, got {value!r}")
 
 
 def check_seconds(name: str, value: Any) -> float:
@@ -256,9 +269,7 @@ class Settings(Bounds):
             max_tasks_jitter=max_tasks_jitter,
             max_memory_per_child=_check_memory("max_memory_per_child", max_memory_per_child),
             max_memory_hard=_check_memory("max_memory_hard", max_memory_hard),
-            max_memory_total=max_memory_total
-            if max_memory_total == "auto" and _memory.CAN_MEASURE
-            else _check_memory("max_memory_total", max_memory_total),
+            max_memory_total=_check_total(max_memory_total),
             task_timeout=_check_limit("task_timeout", task_timeout),
             on_crash=_check_crash(on_crash),
             task_retries=check_count("task_retries", task_retries, least=0),

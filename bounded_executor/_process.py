@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ._main_module import MainSpec
     from ._params import Settings
 
-__all__ = ["CAN_FORK", "Config", "Descriptors"]
+__all__ = ["CAN_FORK", "DIES_WITH_PARENT", "Config", "Descriptors"]
 
 # Forking is safe here because nobody who forks has threads. macOS has fork, but its system
 # libraries do not survive it.
@@ -38,6 +38,8 @@ if sys.platform.startswith("linux"):
     import ctypes
 
     _prctl = ctypes.CDLL(None, use_errno=True).prctl
+# Whether the kernel kills the children of a process that ends.
+DIES_WITH_PARENT = _prctl is not None
 
 
 class Config(NamedTuple):
@@ -194,7 +196,11 @@ class Descriptors:
 
 
 def _rebuild(wrapped: list[Any]) -> Descriptors:
-    return Descriptors([one.detach() for one in wrapped])
+    fds = [one.detach() for one in wrapped]
+    for fd in fds:
+        # It was inherited by this process, and is not for programs that tasks start.
+        os.set_inheritable(fd, False)
+    return Descriptors(fds)
 
 
 def die_with(parent: int) -> None:

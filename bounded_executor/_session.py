@@ -58,7 +58,7 @@ class Session:
 
     def open_board(self) -> Board | None:
         """Make the board that all children share, where one can be shared."""
-        if self.forked and CAN_SHARE:
+        if CAN_SHARE:
             self.board = Board()
             self._config = self._config._replace(has_board=True)
         return self.board

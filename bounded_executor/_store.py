@@ -15,6 +15,8 @@ import sys
 import threading
 from typing import Any
 
+from ._nameless import new_file
+
 __all__ = ["Comparing", "Different", "Record", "Store"]
 
 _LENGTH = struct.Struct("<Q")
@@ -28,14 +30,7 @@ class Store:
     """
 
     def __init__(self) -> None:
-        if sys.platform == "linux" and hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("bounded-executor-store", os.MFD_CLOEXEC)
-        else:
-            # Not by all processes: it brings much along.
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self.fd = os.dup(file.fileno())
+        self.fd = new_file("store")
         self._lock = threading.Lock()
         self._end = 0
 
@@ -109,7 +104,12 @@ else:
         return os.pwrite(fd, view, offset)
 
     def _preadv(fd: int, view: memoryview, offset: int) -> int:
-        return os.preadv(fd, [view], offset)
+        if hasattr(os, "preadv"):
+            return os.preadv(fd, [view], offset)
+        # macOS has it since its version 11.
+        data = os.pread(fd, len(view), offset)
+        view[: len(data)] = data
+        return len(data)
 
 
 class Record(io.RawIOBase):

@@ -24,6 +24,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterable
+from typing import Any
 
 from . import _board, _child, _main_module, _namespace, _pickling, _process
 from ._family import Family
@@ -61,7 +62,11 @@ class _Supervisor:
     def __init__(self, sock: socket.socket, config: _process.Config, fds: list[int]) -> None:
         self._sock = sock
         self._config = config
-        self._board = _board.open_board(fds.pop(0)) if config.has_board else None
+        self._board: Any = None
+        if config.has_board:
+            fd = fds.pop(0)
+            # One that is spawned opens it for itself.
+            self._board = _board.open_board(fd) if config.forked else _process.Descriptors([fd])
         self._report = fds.pop(0) if config.watched else None
         self._store = fds[0]
         self._fds = _process.Descriptors(fds)
@@ -112,7 +117,7 @@ class _Supervisor:
                 for name in config.preload:
                     importlib.import_module(name)
             except BaseException as error:
-                self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
+                self._tell(Kind.PRELOAD_ERROR, body=_pickling.dump_error(error))
                 return False
             if self._has_threads_of(config.preload):
                 return False

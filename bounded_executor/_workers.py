@@ -34,6 +34,7 @@ from ._needs import modules_of
 from ._params import Settings
 from ._phase import ErrorFactory
 from ._pidfds import await_ends
+from ._process import DIES_WITH_PARENT
 from ._roster import Child, Roster
 from ._saying import Log
 from ._session import Session
@@ -251,6 +252,14 @@ class Workers(Backend):
         elif frame.kind == Kind.INIT_ERROR:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
+        elif frame.kind == Kind.PRELOAD_ERROR:
+            self._break_without_preload(frame)
+
+    def _break_without_preload(self, frame: Frame) -> None:
+        self._break(
+            f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
+            _pickling.load_error(frame.body),
+        )
 
     # Ends
 
@@ -347,11 +356,8 @@ class Workers(Backend):
                 self._supervision.not_started(bytes(frame.body).decode())
             elif frame.kind == Kind.NOT_STARTED:
                 self._not_started(frame.ident, bytes(frame.body).decode())
-            elif frame.kind == Kind.INIT_ERROR:
-                self._break(
-                    f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
-                    _pickling.load_error(frame.body),
-                )
+            elif frame.kind == Kind.PRELOAD_ERROR:
+                self._break_without_preload(frame)
             elif frame.kind == Kind.MAIN:
                 self._supervision.heard_of_main(frame.ident, frame.index, bytes(frame.body).decode())
             elif frame.kind == Kind.UNSHARED:
@@ -369,13 +375,14 @@ class Workers(Backend):
         asked_for, words = self._supervision.lose(stuck)
         children = list(self.roster)
         pids = [child.pid for child in children if child.pid is not None]
-        if stuck:
-            # It has reaped none of them, so that the numbers are still their own.
+        if stuck or not DIES_WITH_PARENT:
+            # One that is stuck has reaped none of them, so that the numbers are still their own. Of one that
+            # has ended the system reaps them at once, and uses a number again only when all others were used.
             for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         # Else the kernel kills them after it has closed the supervisor's socket. Until then they may go on.
-        left_over = await_ends(pids)
+        left_over = await_ends(pids, {child.pid: child.channel.sock for child in children if child.pid})
         useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
