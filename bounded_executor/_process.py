@@ -160,10 +160,12 @@ class Config(NamedTuple):
             os.environ.update(self.environ)
             if hasattr(time, "tzset"):
                 time.tzset()
-        if self.directory is not None:
-            # A directory that was removed meanwhile is no reason to run nothing.
-            with contextlib.suppress(OSError):
-                os.chdir(self.directory)
+        try:
+            if self.directory is None:
+                raise FileNotFoundError
+            os.chdir(self.directory)
+        except OSError:
+            _go_nowhere()
         sys.path[:] = self.path
         sys.argv[:] = self.argv
         if sys.warnoptions != self.warnoptions:
@@ -172,6 +174,20 @@ class Config(NamedTuple):
         os.umask(self.umask)
         if self.most_digits is not None:
             sys.set_int_max_str_digits(self.most_digits)
+
+
+def _go_nowhere() -> None:
+    """Be in a directory that was removed, as the program is: a relative path finds nothing there.
+
+    That is no reason to run nothing. In any other directory a task would read and write files of others.
+    """
+    # Not by all processes: it brings much along.
+    import tempfile
+
+    with contextlib.suppress(OSError):
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        os.rmdir(folder)
 
 
 def _read_umask() -> int:

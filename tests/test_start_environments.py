@@ -434,3 +434,123 @@ def test_a_copy_of_the_program_closes_its_descriptors(tmp_path: Path, numbers: s
                 assert os.read(reads, 100) == b""
     """
     assert run(code, tmp_path, numbers, tmp_path / "file") == 4 * PRINTED
+
+
+# The standard streams, the log, the directory.
+
+STREAMS = """
+    import os, sys
+    from bounded_executor import BoundedProcessPoolExecutor
+
+    class Deaf:
+        def write(self, text):
+            pass
+
+    def noisy(value):
+        print("noise", file=sys.stdout)
+        print("noise", file=sys.stderr)
+        for descriptor in (1, 2):
+            os.write(descriptor, b"noise")
+        return abs(value)
+
+    if __name__ == "__main__":
+        output = os.dup(1)
+        {prepare}
+        for _ in range(2):
+            with BoundedProcessPoolExecutor(2, idle_timeout=0) as ex:
+                found = ex.submit(noisy, -3).result(), sum(ex.map(noisy, range(10)))
+                os.write(output, f"{{found}} ".encode())
+        # At its end the interpreter would want these streams to be as they were.
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "sys.stdin = sys.stdout = sys.stderr = None",
+        "sys.stdin.close(); sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout = sys.stderr = Deaf()",
+        "print('what is buffered goes nowhere'); os.close(1)",
+        "os.closerange(0, 3)",
+        "os.closerange(0, 3); sys.stdin = sys.stdout = sys.stderr = None",
+        "[os.set_inheritable(number, False) for number in range(3)]",
+        "os.close(0)",
+        "os.close(2); open(os.devnull)",
+    ],
+)
+def test_standard_streams_that_are_none(tmp_path: Path, prepare: str) -> None:
+    """What tasks print goes where it can, or nowhere; never into what the processes say to each other."""
+    out = run(STREAMS.format(prepare=prepare), tmp_path, quiet=False)
+    assert out.count("(3, 45)") == 2
+
+
+@pytest.mark.parametrize(
+    "handler",
+    ["logging.StreamHandler(sys.stdout)", "logging.NullHandler()", "multiprocessing.log_to_stderr()"],
+)
+def test_a_handler_of_multiprocessing_s_logger(tmp_path: Path, handler: str) -> None:
+    """It may have no formatter."""
+    code = f"""
+        import logging, multiprocessing, sys
+        handler = {handler}
+        if not isinstance(handler, logging.Logger):
+            multiprocessing.get_logger().addHandler(handler)
+        multiprocessing.get_logger().setLevel(logging.WARNING)
+    """
+    assert run(textwrap.dedent(code) + textwrap.dedent(PROGRAM), tmp_path) == PRINTED
+
+
+def test_a_working_directory_that_was_removed(tmp_path: Path) -> None:
+    """A relative path finds nothing in a task either, and makes nothing."""
+    code = """
+        import os, sys
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        def write(path):
+            with open(path, "w"):
+                return os.path.abspath(path)
+
+        if __name__ == "__main__":
+            os.mkdir(sys.argv[1])
+            os.chdir(sys.argv[1])
+            if sys.argv[2] == "before":
+                os.rmdir(sys.argv[1])
+            ex = BoundedProcessPoolExecutor(1)
+            if sys.argv[2] == "after":
+                os.rmdir(sys.argv[1])
+            with ex:
+                error = ex.submit(write, "a-file-of-a-test").exception()
+                print(type(error).__name__, ex.submit(abs, -3).result())
+    """
+    for moment in ("before", "after"):
+        assert run(code, tmp_path, tmp_path / moment, moment, cwd=tmp_path) == "FileNotFoundError 3\n"
+
+
+@pytest.mark.parametrize("mp_context", ["None", "'spawn'"])
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_program_in_the_debugger(tmp_path: Path, mp_context: str, removed: bool) -> None:
+    """The main module that ``python -m pdb`` makes has no specification."""
+    code = f"""
+        import os
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        class Box:
+            def __init__(self, value):
+                self.value = value
+
+        def double(box):
+            return Box(2 * box.value)
+
+        if __name__ == "__main__":
+            if {removed}:
+                os.mkdir("away")
+                os.chdir("away")
+                os.rmdir(os.getcwd())
+            with BoundedProcessPoolExecutor(1, mp_context={mp_context}, idle_timeout=0) as ex:
+                print(ex.submit(double, Box(21)).result().value, flush=True)
+            # The debugger would begin anew.
+            os._exit(0)
+    """
+    out = run(code, tmp_path, flags=("-m", "pdb", "-c", "continue"), cwd=tmp_path)
+    assert out.splitlines()[-1] == "42"
