@@ -554,3 +554,66 @@ def test_a_program_in_the_debugger(tmp_path: Path, mp_context: str, removed: boo
     """
     out = run(code, tmp_path, flags=("-m", "pdb", "-c", "continue"), cwd=tmp_path)
     assert out.splitlines()[-1] == "42"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="address space is not limited elsewhere")
+@pytest.mark.parametrize("megabytes", [50, 100, *range(150, 451, 50)])
+def test_little_address_space(tmp_path: Path, megabytes: int) -> None:
+    """As with ``ulimit -v``: the board takes less of it, and what cannot be had is named."""
+    code = f"""
+        import resource
+        from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool
+
+        if __name__ == "__main__":
+            resource.setrlimit(resource.RLIMIT_AS, ({megabytes} << 20, {megabytes} << 20))
+            try:
+                with BoundedProcessPoolExecutor(2) as ex:
+                    print(ex.submit(abs, -3).result(), sum(ex.map(abs, range(10))))
+            except BrokenProcessPool as error:
+                print(error)
+    """
+    out = run(code, tmp_path, quiet=False)
+    # Each thread reserves more or less, as it comes.
+    reasons = ("can't start new thread", "Cannot allocate memory", "MemoryError")
+    assert out == PRINTED or any(reason in out for reason in reasons)
+    if megabytes == 450:
+        assert out == PRINTED
+
+
+def without_proc() -> tuple[str, ...]:
+    return "unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare")
+    or bool(subprocess.call([*without_proc(), "true"], stderr=subprocess.DEVNULL)),
+    reason="/proc cannot be taken away",
+)
+@pytest.mark.parametrize(
+    "arguments", ["", "max_tasks_per_child=2", "task_timeout=60, task_retries=1", "preload=['json']"]
+)
+def test_there_is_no_proc_file_system(tmp_path: Path, arguments: str) -> None:
+    code = PROGRAM.replace("Executor(2)", f"Executor(2, {arguments})")
+    assert (
+        run(
+            "import os\nassert not os.path.exists('/proc/self')\n" + textwrap.dedent(code),
+            tmp_path,
+            prefix=without_proc(),
+        )
+        == PRINTED
+    )
+
+
+def test_a_loky_that_is_too_old(tmp_path: Path) -> None:
+    """Up to 3.6 it has one reusable executor per process."""
+    code = """
+        import loky, loky.reusable_executor
+        loky.__version__ = "3.6.0"
+        del loky.reusable_executor._executor_storage
+        try:
+            from bounded_executor import BoundedProcessPoolExecutor
+        except ImportError as error:
+            print(error)
+    """
+    message = "bounded_executor needs loky 3.7 or later, and loky 3.6.0 is installed. Install a later one: "
+    assert run(code, tmp_path) == message + "pip install 'loky>=3.7'\n"
