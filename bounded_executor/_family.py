@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import Any
 
@@ -93,7 +93,8 @@ class Family:
         """
         if not self._forked:
             process = multiprocessing.get_context("spawn").Process(target=target, args=args)
-            process.start()
+            with _at_root():
+                process.start()
             assert process.pid is not None
             self._spawned[process.pid] = process
             return process.pid
@@ -177,6 +178,21 @@ class Family:
             end.close()
         os.close(self._lifeline[1])
         self._partner.close()
+
+
+@contextlib.contextmanager
+def _at_root() -> Iterator[None]:
+    """Be where no modules lie: an interpreter that multiprocessing starts looks for them where it is."""
+    here = None
+    with contextlib.suppress(OSError):
+        here = os.open(".", os.O_RDONLY)
+        os.chdir("/")
+    try:
+        yield
+    finally:
+        if here is not None:
+            os.fchdir(here)
+            os.close(here)
 
 
 def _prepare_exit() -> None:

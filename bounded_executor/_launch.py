@@ -13,7 +13,6 @@ never comes up. The steps are those of ``multiprocessing.spawn``, so that a froz
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import multiprocessing.process
 import multiprocessing.spawn
@@ -34,6 +33,9 @@ from . import _main_module
 from ._bootstrap import STARTED, Start
 from ._report import Report, memory_file
 from ._saying import Log
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["Popen", "ensure_trackers", "remember_trackers"]
 

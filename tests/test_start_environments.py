@@ -84,9 +84,10 @@ def executable(file: Path, text: str) -> Path:
 SHADOWS = ("queue", "argparse", "signal", "threading", "struct", "pickle", "runpy", "loky", "json")
 
 
-@pytest.mark.parametrize("mp_context", ["None", "'spawn'", "'loky'"])
+@pytest.mark.parametrize("mp_context", ["None", "'spawn'", "'loky'", "None, spawned"])
 def test_no_file_of_the_working_directory_is_executed(tmp_path: Path, mp_context: str) -> None:
     """Not by any process below the program either, the resource trackers included."""
+    mp_context, _, spawned = mp_context.partition(", ")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for name in SHADOWS:
@@ -96,7 +97,10 @@ def test_no_file_of_the_working_directory_is_executed(tmp_path: Path, mp_context
     for package in ("multiprocessing", "bounded_executor"):
         (elsewhere / package).mkdir()
         shutil.copy(elsewhere / "queue.py", elsewhere / package / "__init__.py")
-    code = PROGRAM.replace("Executor(2)", f"Executor(2, mp_context={mp_context})")
+    code = textwrap.dedent(PROGRAM).replace("Executor(2)", f"Executor(2, mp_context={mp_context})")
+    if spawned:
+        # As where there is no safe fork.
+        code = "from bounded_executor import _process\n_process.CAN_FORK = False\n" + code
     # Where the flag keeps the directory out the test would show nothing.
     environment = {"PYTHONSAFEPATH": ""}
     assert run(code, tmp_path, cwd=elsewhere, env=environment) == PRINTED
