@@ -61,6 +61,9 @@ from typing import NamedTuple
 
 from ._nameless import new_file
 
+if sys.platform != "win32":
+    import resource
+
 __all__ = [
     "BEGUN",
     "CAN_SHARE",
@@ -107,8 +110,10 @@ CAPACITY = PLACE_BYTES - _HEAD
 # More workers than this at once are possible only where very many take their time to leave. Those
 # without a place are taken to have begun whatever they were given.
 PLACES = 4096
-# Where the size of files is limited there are fewer, but so many at least.
+# Where files or address space are limited there are fewer, but so many at least.
 FEWEST_PLACES = 4
+# Of the address space that a process may have, the board takes at most this part.
+SHARE_OF_SPACE = 1 / 64
 
 
 class May:
@@ -148,8 +153,7 @@ class Board:
 
     def __init__(self) -> None:
         self.fd = new_file("board")
-        places = _enlarge(self.fd)
-        self._memory = mmap.mmap(self.fd, places * PLACE_BYTES)
+        places, self._memory = _map(self.fd)
         self._words = memoryview(self._memory).cast("Q")
         self._free = list(range(places - 1, -1, -1))
 
@@ -211,21 +215,24 @@ class Board:
 _ZEROS = memoryview(bytes(_HEAD)).cast("Q")
 
 
-def _enlarge(fd: int) -> int:
-    """Make room for as many places as may be, and return their number."""
+def _map(fd: int) -> tuple[int, mmap.mmap]:
+    """Make room for as many places as may be; return their number, and the memory."""
     places = PLACES
+    # As with ``ulimit -v``. Threads need most of it, which reserve much and use little.
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:
+        places = max(FEWEST_PLACES, min(places, int(space * SHARE_OF_SPACE) // PLACE_BYTES))
     while True:
         try:
             # Memory is taken by what is written to only.
             os.ftruncate(fd, places * PLACE_BYTES)
+            return places, mmap.mmap(fd, places * PLACE_BYTES)
         except OSError:
             # ``ulimit -f`` is meant for files, but holds here too.
             if places <= FEWEST_PLACES:
                 os.close(fd)
                 raise
             places //= 2
-        else:
-            return places
 
 
 def _at(place: int) -> int:

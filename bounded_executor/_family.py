@@ -96,7 +96,8 @@ class Family:
             process = context.Process(target=_keep_sockets, args=(target, args))
             # Not `start`: multiprocessing would keep it in its list of children, and reap those whenever it
             # likes.
-            popen = process._Popen(process)
+            with _at_root():
+                popen = process._Popen(process)
             self._spawned[popen.pid] = popen
             return int(popen.pid)
         run: Any = target
@@ -203,6 +204,21 @@ def _keep_sockets(target: Callable[..., object], args: tuple[Any, ...]) -> None:
             # The partner takes the end of the connection for the end of the process. The interpreter would
             # close it, with a warning, before that.
             one.detach()
+
+
+@contextlib.contextmanager
+def _at_root() -> Iterator[None]:
+    """Be where no modules lie: an interpreter that multiprocessing starts looks for them where it is."""
+    here = None
+    with contextlib.suppress(OSError):
+        here = os.open(".", os.O_RDONLY)
+        os.chdir("/")
+    try:
+        yield
+    finally:
+        if here is not None:
+            os.fchdir(here)
+            os.close(here)
 
 
 def _prepare_exit() -> None:

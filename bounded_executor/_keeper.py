@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from time import monotonic
@@ -46,6 +47,8 @@ def adopt(control: Connection, parent: int | None) -> None:
     if parent is not None:
         _process.die_with(parent)
     _control = control
+    # It would measure this process, which fails without /proc, and collect garbage for that.
+    sys.modules["loky.process_executor"]._USE_PSUTIL = False  # type: ignore[attr-defined]
 
 
 def serve(forked: bool) -> None:

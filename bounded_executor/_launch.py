@@ -13,7 +13,6 @@ never comes up. The steps are those of ``multiprocessing.spawn``, so that a froz
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import multiprocessing.process
 import multiprocessing.spawn
@@ -35,6 +34,9 @@ from ._bootstrap import STARTED, Start
 from ._nameless import new_file
 from ._report import Report
 from ._saying import Log
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["Popen", "ensure_trackers", "remember_trackers"]
 

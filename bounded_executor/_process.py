@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,6 +31,9 @@ CAN_FORK = sys.platform.startswith("linux") and "fork" in multiprocessing.get_al
 _set_signal = _signal.signal
 _SIGINT, _SIGTERM = int(signal.SIGINT), int(signal.SIGTERM)
 _SIGCHLD = int(getattr(signal, "SIGCHLD", 0))
+
+# What the kernel allows by itself, where it does not say how many there are.
+MOST_DESCRIPTORS = 1 << 20
 
 _PR_SET_PDEATHSIG = 1
 _prctl: Any = None
@@ -162,10 +165,12 @@ class Config(NamedTuple):
             os.environ.update(self.environ)
             if hasattr(time, "tzset"):
                 time.tzset()
-        if self.directory is not None:
-            # A directory that was removed meanwhile is no reason to run nothing.
-            with contextlib.suppress(OSError):
-                os.chdir(self.directory)
+        try:
+            if self.directory is None:
+                raise FileNotFoundError
+            os.chdir(self.directory)
+        except OSError:
+            _go_nowhere()
         sys.path[:] = self.path
         sys.argv[:] = self.argv
         if sys.warnoptions != self.warnoptions:
@@ -174,6 +179,20 @@ class Config(NamedTuple):
         os.umask(self.umask)
         if self.most_digits is not None:
             sys.set_int_max_str_digits(self.most_digits)
+
+
+def _go_nowhere() -> None:
+    """Be in a directory that was removed, as the program is: a relative path finds nothing there.
+
+    That is no reason to run nothing. In any other directory a task would read and write files of others.
+    """
+    # Not by all processes: it brings much along.
+    import tempfile
+
+    with contextlib.suppress(OSError):
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        os.rmdir(folder)
 
 
 def _read_umask() -> int:
@@ -296,13 +315,20 @@ def drop_descriptors(keep: set[int]) -> None:
     """
     keep = keep | {0, 1, 2} | _tracker_descriptors()
     null = os.open(os.devnull, os.O_RDWR)
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
+    for fd in _descriptors():
         if fd not in keep and fd != null:
             with contextlib.suppress(OSError):
                 os.fstat(fd)
                 os.dup2(null, fd, inheritable=False)
     os.close(null)
+
+
+def _descriptors() -> Iterable[int]:
+    """Return the numbers of all open descriptors, and maybe others."""
+    with contextlib.suppress(OSError):
+        return map(int, os.listdir("/proc/self/fd"))
+    limit = os.sysconf("SC_OPEN_MAX")
+    return range(min(limit, MOST_DESCRIPTORS) if limit > 0 else MOST_DESCRIPTORS)
 
 
 def native_threads() -> int:

@@ -84,9 +84,10 @@ def executable(file: Path, text: str) -> Path:
 SHADOWS = ("queue", "argparse", "signal", "threading", "struct", "pickle", "runpy", "loky", "json")
 
 
-@pytest.mark.parametrize("mp_context", ["None", "'spawn'", "'loky'"])
+@pytest.mark.parametrize("mp_context", ["None", "'spawn'", "'loky'", "None, spawned"])
 def test_no_file_of_the_working_directory_is_executed(tmp_path: Path, mp_context: str) -> None:
     """Not by any process below the program either, the resource trackers included."""
+    mp_context, _, spawned = mp_context.partition(", ")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for name in SHADOWS:
@@ -96,7 +97,10 @@ def test_no_file_of_the_working_directory_is_executed(tmp_path: Path, mp_context
     for package in ("multiprocessing", "bounded_executor"):
         (elsewhere / package).mkdir()
         shutil.copy(elsewhere / "queue.py", elsewhere / package / "__init__.py")
-    code = PROGRAM.replace("Executor(2)", f"Executor(2, mp_context={mp_context})")
+    code = textwrap.dedent(PROGRAM).replace("Executor(2)", f"Executor(2, mp_context={mp_context})")
+    if spawned:
+        # As where there is no safe fork.
+        code = "from bounded_executor import _process\n_process.CAN_FORK = False\n" + code
     # Where the flag keeps the directory out the test would show nothing.
     environment = {"PYTHONSAFEPATH": ""}
     assert run(code, tmp_path, cwd=elsewhere, env=environment) == PRINTED
@@ -434,3 +438,186 @@ def test_a_copy_of_the_program_closes_its_descriptors(tmp_path: Path, numbers: s
                 assert os.read(reads, 100) == b""
     """
     assert run(code, tmp_path, numbers, tmp_path / "file") == 4 * PRINTED
+
+
+# The standard streams, the log, the directory.
+
+STREAMS = """
+    import os, sys
+    from bounded_executor import BoundedProcessPoolExecutor
+
+    class Deaf:
+        def write(self, text):
+            pass
+
+    def noisy(value):
+        print("noise", file=sys.stdout)
+        print("noise", file=sys.stderr)
+        for descriptor in (1, 2):
+            os.write(descriptor, b"noise")
+        return abs(value)
+
+    if __name__ == "__main__":
+        output = os.dup(1)
+        {prepare}
+        for _ in range(2):
+            with BoundedProcessPoolExecutor(2, idle_timeout=0) as ex:
+                found = ex.submit(noisy, -3).result(), sum(ex.map(noisy, range(10)))
+                os.write(output, f"{{found}} ".encode())
+        # At its end the interpreter would want these streams to be as they were.
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "sys.stdin = sys.stdout = sys.stderr = None",
+        "sys.stdin.close(); sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout = sys.stderr = Deaf()",
+        "print('what is buffered goes nowhere'); os.close(1)",
+        "os.closerange(0, 3)",
+        "os.closerange(0, 3); sys.stdin = sys.stdout = sys.stderr = None",
+        "[os.set_inheritable(number, False) for number in range(3)]",
+        "os.close(0)",
+        "os.close(2); open(os.devnull)",
+    ],
+)
+def test_standard_streams_that_are_none(tmp_path: Path, prepare: str) -> None:
+    """What tasks print goes where it can, or nowhere; never into what the processes say to each other."""
+    out = run(STREAMS.format(prepare=prepare), tmp_path, quiet=False)
+    assert out.count("(3, 45)") == 2
+
+
+@pytest.mark.parametrize(
+    "handler",
+    ["logging.StreamHandler(sys.stdout)", "logging.NullHandler()", "multiprocessing.log_to_stderr()"],
+)
+def test_a_handler_of_multiprocessing_s_logger(tmp_path: Path, handler: str) -> None:
+    """It may have no formatter."""
+    code = f"""
+        import logging, multiprocessing, sys
+        handler = {handler}
+        if not isinstance(handler, logging.Logger):
+            multiprocessing.get_logger().addHandler(handler)
+        multiprocessing.get_logger().setLevel(logging.WARNING)
+    """
+    assert run(textwrap.dedent(code) + textwrap.dedent(PROGRAM), tmp_path) == PRINTED
+
+
+def test_a_working_directory_that_was_removed(tmp_path: Path) -> None:
+    """A relative path finds nothing in a task either, and makes nothing."""
+    code = """
+        import os, sys
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        def write(path):
+            with open(path, "w"):
+                return os.path.abspath(path)
+
+        if __name__ == "__main__":
+            os.mkdir(sys.argv[1])
+            os.chdir(sys.argv[1])
+            if sys.argv[2] == "before":
+                os.rmdir(sys.argv[1])
+            ex = BoundedProcessPoolExecutor(1)
+            if sys.argv[2] == "after":
+                os.rmdir(sys.argv[1])
+            with ex:
+                error = ex.submit(write, "a-file-of-a-test").exception()
+                print(type(error).__name__, ex.submit(abs, -3).result())
+    """
+    for moment in ("before", "after"):
+        assert run(code, tmp_path, tmp_path / moment, moment, cwd=tmp_path) == "FileNotFoundError 3\n"
+
+
+@pytest.mark.parametrize("mp_context", ["None", "'spawn'"])
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_program_in_the_debugger(tmp_path: Path, mp_context: str, removed: bool) -> None:
+    """The main module that ``python -m pdb`` makes has no specification."""
+    code = f"""
+        import os
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        class Box:
+            def __init__(self, value):
+                self.value = value
+
+        def double(box):
+            return Box(2 * box.value)
+
+        if __name__ == "__main__":
+            if {removed}:
+                os.mkdir("away")
+                os.chdir("away")
+                os.rmdir(os.getcwd())
+            with BoundedProcessPoolExecutor(1, mp_context={mp_context}, idle_timeout=0) as ex:
+                print(ex.submit(double, Box(21)).result().value, flush=True)
+            # The debugger would begin anew.
+            os._exit(0)
+    """
+    out = run(code, tmp_path, flags=("-m", "pdb", "-c", "continue"), cwd=tmp_path)
+    assert out.splitlines()[-1] == "42"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="address space is not limited elsewhere")
+@pytest.mark.parametrize("megabytes", [50, 100, *range(150, 451, 50)])
+def test_little_address_space(tmp_path: Path, megabytes: int) -> None:
+    """As with ``ulimit -v``: the board takes less of it, and what cannot be had is named."""
+    code = f"""
+        import resource
+        from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool
+
+        if __name__ == "__main__":
+            resource.setrlimit(resource.RLIMIT_AS, ({megabytes} << 20, {megabytes} << 20))
+            try:
+                with BoundedProcessPoolExecutor(2) as ex:
+                    print(ex.submit(abs, -3).result(), sum(ex.map(abs, range(10))))
+            except BrokenProcessPool as error:
+                print(error)
+    """
+    out = run(code, tmp_path, quiet=False)
+    # Each thread reserves more or less, as it comes.
+    reasons = ("can't start new thread", "Cannot allocate memory", "MemoryError")
+    assert out == PRINTED or any(reason in out for reason in reasons)
+    if megabytes == 450:
+        assert out == PRINTED
+
+
+def without_proc() -> tuple[str, ...]:
+    return "unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh"
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare")
+    or bool(subprocess.call([*without_proc(), "true"], stderr=subprocess.DEVNULL)),
+    reason="/proc cannot be taken away",
+)
+@pytest.mark.parametrize(
+    "arguments", ["", "max_tasks_per_child=2", "task_timeout=60, task_retries=1", "preload=['json']"]
+)
+def test_there_is_no_proc_file_system(tmp_path: Path, arguments: str) -> None:
+    code = PROGRAM.replace("Executor(2)", f"Executor(2, {arguments})")
+    assert (
+        run(
+            "import os\nassert not os.path.exists('/proc/self')\n" + textwrap.dedent(code),
+            tmp_path,
+            prefix=without_proc(),
+        )
+        == PRINTED
+    )
+
+
+def test_a_loky_that_is_too_old(tmp_path: Path) -> None:
+    """Up to 3.6 it has one reusable executor per process."""
+    code = """
+        import loky, loky.reusable_executor
+        loky.__version__ = "3.6.0"
+        del loky.reusable_executor._executor_storage
+        try:
+            from bounded_executor import BoundedProcessPoolExecutor
+        except ImportError as error:
+            print(error)
+    """
+    message = "bounded_executor needs loky 3.7 or later, and loky 3.6.0 is installed. Install a later one: "
+    assert run(code, tmp_path) == message + "pip install 'loky>=3.7'\n"
