@@ -13,9 +13,11 @@ should notice.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing.process
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context, reduction, util
@@ -165,9 +167,11 @@ class Keeper:
 
     def _own(self) -> None:
         if hasattr(signal, "pthread_sigmask"):
-            # Inherited by the process, so that a Ctrl-C cannot hit it before it ignores it.
+            # Inherited by the process, so that a Ctrl-C cannot hit it before it ignores it. What the program
+            # blocks this thread blocks for good: it may be waited for with `sigwait`.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             _start_trackers()
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked | {signal.SIGINT})
         executor = None
         try:
             executor = loky.get_reusable_executor(
@@ -323,13 +327,43 @@ def _start_trackers() -> None:
 
 
 def _forget() -> None:
-    """In a forked copy of this process there are no keepers of ours."""
+    """In a forked copy of this process there are no keepers of ours, and no threads that hold a lock."""
     global _lock, _exit_registered
     _lock = threading.Lock()
+    _renew_locks()
     _exit_registered = False
     _idle.clear()
     _alive.clear()
     _exit_hooks.clear()
+
+
+def _renew_locks() -> None:
+    """Free the locks that other threads may have held when this process was forked.
+
+    loky holds one for as long as a thread waits for the end of a pool, and multiprocessing one while a thread
+    starts its tracker. Neither makes them anew, so that a pool in the copy would wait for a thread that is
+    not there. The names are private: where a version has others, this does nothing.
+    """
+    for module, *path in (
+        ("loky.process_executor", "_global_shutdown_lock"),
+        ("loky.reusable_executor", "_executor_lock"),
+        ("loky.backend.resource_tracker", "_resource_tracker", "_lock"),
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_lock"),
+    ):
+        lock: Any = sys.modules.get(module)
+        for name in path:
+            lock = getattr(lock, name, None)
+        # What the standard library does with its own.
+        renew = getattr(lock, "_at_fork_reinit", None)
+        if renew is not None:
+            renew()
+    # At the end of the interpreter loky would wake threads that are not there, under their locks, and
+    # multiprocessing wait for keepers, which are another's children.
+    getattr(sys.modules.get("loky.process_executor"), "_threads_wakeups", {}).clear()
+    children: set[Any] = getattr(multiprocessing.process, "_children", set())
+    children.difference_update(
+        [child for child in children if type(child).__module__.partition(".")[0] == "loky"]
+    )
 
 
 if hasattr(os, "register_at_fork"):
