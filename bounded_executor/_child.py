@@ -96,6 +96,8 @@ def main(sock: socket.socket, plan: Plan) -> None:
         if not plan.inherited.collects:
             gc.disable()
         _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
+    if plan.report.numbers:
+        _report.unblock()
     _reseed()
     _Runner(sock, plan, recording).run()
 

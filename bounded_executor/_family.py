@@ -45,6 +45,7 @@ class Family:
         self._spawned: dict[int, Any] = {}
         self._ends: tuple[socket.socket, socket.socket] | None = None
         self._lifeline: tuple[int, int] | None = None
+        self._blocks = False
         if hasattr(signal, "SIGCHLD"):
             self._ends = socket.socketpair()
             for end in self._ends:
@@ -63,6 +64,12 @@ class Family:
         if self._ends is not None:
             signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
             signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+            self._blocks = _process.open_children()
+
+    def stop_listening(self) -> None:
+        """Block again what the program blocks, as its code expects that runs here or in a forked process."""
+        if self._blocks:
+            _process.block_children()
 
     def wait(self) -> bool:
         """Wait for an order of the partner's or the end of a process; returns whether it is the former."""
@@ -185,6 +192,7 @@ class Family:
         assert self._lifeline is not None
         assert self._ends is not None
         _process.forget_children()
+        self.stop_listening()
         for end in self._ends:
             end.close()
         os.close(self._lifeline[1])

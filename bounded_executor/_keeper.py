@@ -44,6 +44,7 @@ def adopt(control: Connection, parent: int | None) -> None:
     global _control
     _process.ignore_interrupts()
     _process.own_group()
+    _process.be_never_stopped_by_the_terminal()
     if parent is not None:
         _process.die_with(parent)
     _control = control

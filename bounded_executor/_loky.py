@@ -17,6 +17,7 @@ import multiprocessing.process
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context, reduction, resource_tracker, util
@@ -405,9 +406,10 @@ def _loky_context(context: str | BaseContext | None) -> Any:
 
 
 def _forget() -> None:
-    """In a forked copy of this process there are no keepers of ours."""
+    """In a forked copy of this process there are no keepers of ours, and no threads that hold a lock."""
     global _lock, _exit_registered
     _lock = threading.Lock()
+    _renew_locks()
     _exit_registered = False
     for keeper in _alive:
         # It is no child of the copy's, which multiprocessing would wait for.
@@ -418,6 +420,28 @@ def _forget() -> None:
     _alive.clear()
     _exit_hooks.clear()
     _launch.remember_trackers()
+
+
+def _renew_locks() -> None:
+    """Free the locks that other threads may have held when this process was forked.
+
+    loky holds one for as long as a thread waits for the end of a pool, and multiprocessing one while a thread
+    starts its tracker. Neither makes them anew, so that a pool in the copy would wait for a thread that is
+    not there. The names are private: where a version has others, this does nothing.
+    """
+    for module, *path in (
+        ("loky.process_executor", "_global_shutdown_lock"),
+        ("loky.reusable_executor", "_executor_lock"),
+        ("loky.backend.resource_tracker", "_resource_tracker", "_lock"),
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_lock"),
+    ):
+        lock: Any = sys.modules.get(module)
+        for name in path:
+            lock = getattr(lock, name, None)
+        # What the standard library does with its own.
+        renew = getattr(lock, "_at_fork_reinit", None)
+        if renew is not None:
+            renew()
 
 
 if hasattr(os, "register_at_fork"):

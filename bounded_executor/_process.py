@@ -31,6 +31,7 @@ CAN_FORK = sys.platform.startswith("linux") and "fork" in multiprocessing.get_al
 _set_signal = _signal.signal
 _SIGINT, _SIGTERM = int(signal.SIGINT), int(signal.SIGTERM)
 _SIGCHLD = int(getattr(signal, "SIGCHLD", 0))
+_mask: Any = getattr(_signal, "pthread_sigmask", None)
 
 # What the kernel allows by itself, where it does not say how many there are.
 MOST_DESCRIPTORS = 1 << 20
@@ -79,6 +80,7 @@ class Config(NamedTuple):
     warnoptions: list[str]
     umask: int
     most_digits: int | None
+    blocked: tuple[int, ...]
     start_method: str | None
     main: MainSpec
     sender: int
@@ -123,6 +125,7 @@ class Config(NamedTuple):
             list(sys.warnoptions),
             _read_umask(),
             sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None,
+            tuple(map(int, _mask(_signal.SIG_BLOCK, ()))) if _mask is not None else (),
             multiprocessing.get_start_method(allow_none=True),
             main,
             sender,
@@ -179,6 +182,8 @@ class Config(NamedTuple):
         os.umask(self.umask)
         if self.most_digits is not None:
             sys.set_int_max_str_digits(self.most_digits)
+        if _mask is not None:
+            _mask(_signal.SIG_SETMASK, self.blocked)
 
 
 def _go_nowhere() -> None:
@@ -239,6 +244,17 @@ def own_group() -> None:
             os.setpgid(0, 0)
 
 
+def be_never_stopped_by_the_terminal() -> None:
+    """Have this process, and all that it starts, use the terminal without being in its group; comes once.
+
+    A process in the background that writes to it, sets it up or reads from it would be stopped, and no shell
+    knows of it. Where the signals are ignored the kernel lets the first two pass, and refuses the last.
+    """
+    for name in ("SIGTTOU", "SIGTTIN"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
 def default_signals(deaf: bool) -> None:
     """Give user code the signals of a fresh Python; comes after :func:`own_group`.
 
@@ -291,6 +307,16 @@ def _do_nothing(number: int, frame: object) -> None:
     """Stand in for a signal's default, which is to end the process."""
 
 
+def open_children() -> bool:
+    """Have the ends of children interrupt this thread; return whether that was blocked."""
+    return _mask is not None and _SIGCHLD in _mask(_signal.SIG_UNBLOCK, (_SIGCHLD,))
+
+
+def block_children() -> None:
+    """Undo :func:`open_children` where that was blocked before."""
+    _mask(_signal.SIG_BLOCK, (_SIGCHLD,))
+
+
 def forget_children() -> None:
     """In a forked process: no longer be told of the ends of processes that are another's children."""
     signal.set_wakeup_fd(-1)
@@ -301,9 +327,6 @@ def ignore_interrupts() -> None:
     """Signals to the whole program are for the user's; ours end when their parent tells them, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        # Blocked since before this process was started, so that none could come too early.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def drop_descriptors(keep: set[int]) -> None:

@@ -16,7 +16,7 @@ import signal
 
 from ._nameless import new_file
 
-__all__ = ["STACK_SIGNAL", "Recording", "Report", "hand_on", "leave_stack"]
+__all__ = ["STACK_SIGNAL", "Recording", "Report", "hand_on", "leave_stack", "unblock"]
 
 # A real-time signal: the others have a meaning for some program or other.
 STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0)) or 0)
@@ -70,6 +70,12 @@ def leave_stack(fd: int) -> None:
     """In a child: have ``STACK_SIGNAL`` write the stacks of all threads and end the process."""
     if hasattr(faulthandler, "register"):
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
+
+
+def unblock() -> None:
+    """In a child: let ``STACK_SIGNAL`` through, as the program may block all signals that there are."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (STACK_SIGNAL,))
 
 
 class Recording:

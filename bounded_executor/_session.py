@@ -92,6 +92,10 @@ class Session:
             )
         self._config = self._config._replace(manifest=manifest, log_setup=log_setup)
 
+    def blocks(self, number: int) -> bool:
+        """Return whether a signal does not reach children, as the program blocks it."""
+        return number in self._config.blocked
+
     @property
     def tries_main(self) -> bool:
         """Whether the next supervisor imports the main module."""

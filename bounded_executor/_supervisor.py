@@ -81,6 +81,7 @@ class _Supervisor:
         """Serve until the parent closes the socket, then kill what is left."""
         # Collecting would write to pages that children share, and there is nothing to collect.
         gc.disable()
+        self._family.stop_listening()
         if self._import_watched():
             self._settle()
             self._serve()
@@ -256,6 +257,7 @@ class _Supervisor:
         _, names = self._trial
         self._trial = None
         if status == 0:
+            self._family.stop_listening()
             _import(names)
             self._settle()
         else:

@@ -158,7 +158,7 @@ class Workers(Backend):
 
     def kill(self, number: int) -> None:
         """Send a signal to every task process; tasks that it ends fail."""
-        if self.starter.deaf:
+        if self.starter.deaf or self._session.blocks(number):
             number = signal.SIGKILL
         self.note(lambda: self._kill_all(number))
 
