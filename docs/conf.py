@@ -1,4 +1,4 @@
-"""How the pages are built: ``tox -e docs``, or ``sphinx-build`` with the group ``docs``."""
+"""How the pages are built: ``tox -e docs``, or ``sphinx-build`` with the group docs."""
 
 import sys
 from pathlib import Path
