@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
 from operator import attrgetter
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 from ._parts import Remote
 from ._unretrieved import Failure
@@ -26,8 +26,8 @@ class _Condition(threading.Condition):
     leave it locked, and the thread that sets the future's outcome would wait without end.
     """
 
-    __enter__ = property(attrgetter("_lock.__enter__"))
-    __exit__ = property(attrgetter("_lock.__exit__"))
+    __enter__ = property(attrgetter("_lock.__enter__"))  # pyright: ignore[reportAssignmentType]
+    __exit__ = property(attrgetter("_lock.__exit__"))  # pyright: ignore[reportAssignmentType]
 
 
 class BoundedFuture(Future[T]):
@@ -53,6 +53,9 @@ class BoundedFuture(Future[T]):
         super().__init__()
         # Making another one would cost more than all else here.
         self._condition.__class__ = _Condition
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a future cannot be copied or pickled. Pass on its result() instead.")
 
     def cancel(self) -> bool:
         """Cancel the call if no worker has been given it, like the standard library's futures."""

@@ -426,7 +426,7 @@ def load_error(body: Pickled) -> BaseException:
 
 def remote_traceback(error: BaseException) -> str | None:
     """Return the traceback that a worker has written of an error; None for an error of this process."""
-    cause = error.__cause__
+    cause: Any = error.__cause__
     return str(cause.tb) if isinstance(cause, _RemoteTraceback) else None
 
 
