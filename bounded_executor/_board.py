@@ -54,9 +54,13 @@ The protocol
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import mmap
 import os
-import sys
 from typing import NamedTuple
 
 __all__ = [
@@ -78,7 +82,7 @@ __all__ = [
 ]
 
 # Where pointers have 32 bits, a word of 64 is written in two steps.
-CAN_SHARE = hasattr(os, "memfd_create") and sys.maxsize > 1 << 32
+CAN_SHARE = sys.platform == "linux" and hasattr(os, "memfd_create") and sys.maxsize > 1 << 32
 
 # Time after which what a processor has written is visible to all others; it takes less than a microsecond.
 SETTLE_SECONDS = 0.002
@@ -145,7 +149,7 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self.fd = os.memfd_create("bounded-executor-board", os.MFD_CLOEXEC)
+        self.fd = _make_file()
         places = _enlarge(self.fd)
         self._memory = mmap.mmap(self.fd, places * PLACE_BYTES)
         self._words = memoryview(self._memory).cast("Q")
@@ -207,6 +211,12 @@ class Board:
 
 
 _ZEROS = memoryview(bytes(_HEAD)).cast("Q")
+
+
+def _make_file() -> int:
+    if sys.platform != "linux":
+        raise OSError("there is no board here, see CAN_SHARE")
+    return os.memfd_create("bounded-executor-board", os.MFD_CLOEXEC)
 
 
 def _enlarge(fd: int) -> int:

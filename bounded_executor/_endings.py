@@ -10,17 +10,20 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ._backend import KILL
-from ._board import Board
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
 from ._params import Settings
 from ._pickling import name_of
-from ._roster import Child
 from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
+
+if TYPE_CHECKING:
+    from ._board import Board
+    from ._roster import Child
 
 __all__ = ["Endings", "describe"]
 

@@ -6,6 +6,11 @@ that whatever is started from it starts clean, and starting costs a fork instead
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import multiprocessing

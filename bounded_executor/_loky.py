@@ -12,6 +12,11 @@ should notice.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import os
 import signal
@@ -255,7 +260,7 @@ def at_exit(hook: Callable[[], None]) -> None:
 
 def _register_exit() -> None:
     global _exit_registered
-    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined, unused-ignore]
     if not _exit_registered:
         _exit_registered = True
         # A process of multiprocessing, as a task's is, joins its children before it comes to that one,

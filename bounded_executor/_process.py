@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import multiprocessing
 import multiprocessing.process
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from multiprocessing.reduction import DupFd
+from multiprocessing.reduction import DupFd  # type: ignore[attr-defined, unused-ignore]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,6 +37,8 @@ _SIGINT, _SIGTERM = int(signal.SIGINT), int(signal.SIGTERM)
 _SIGCHLD = int(getattr(signal, "SIGCHLD", 0))
 
 _PR_SET_PDEATHSIG = 1
+# Only Linux has it, and what is compared with it.
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", -1)
 _prctl: Any = None
 if sys.platform.startswith("linux"):
     import ctypes
@@ -109,7 +115,7 @@ class Config(NamedTuple):
         return cls(
             dict(os.environ),
             directory,
-            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined, unused-ignore]
             [entry or directory or "" for entry in sys.path],
             list(getattr(sys, "argv", [])),
             list(sys.warnoptions),
@@ -164,7 +170,7 @@ class Config(NamedTuple):
         sys.argv[:] = self.argv
         if sys.warnoptions != self.warnoptions:
             sys.warnoptions[:] = self.warnoptions
-            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
+            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined, unused-ignore]
         os.umask(self.umask)
 
 
@@ -263,7 +269,7 @@ def age() -> float:
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+        return max(0.0, time.clock_gettime(_BOOT_CLOCK) - ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, AttributeError):
         return time.process_time()
 

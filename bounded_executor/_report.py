@@ -9,6 +9,11 @@ end says that the stack is complete.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import faulthandler
 import os
@@ -30,7 +35,7 @@ class Report:
     """The parent's side of the file."""
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
+        if sys.platform == "linux" and hasattr(os, "memfd_create"):
             self._fd = os.memfd_create("bounded-executor-report", os.MFD_CLOEXEC)
         else:
             # Not by all processes: it brings much along.
