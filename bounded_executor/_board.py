@@ -54,15 +54,17 @@ The protocol
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import mmap
 import os
-import sys
+import resource
 from typing import NamedTuple
 
 from ._nameless import new_file
-
-if sys.platform != "win32":
-    import resource
 
 __all__ = [
     "BEGUN",

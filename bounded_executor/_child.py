@@ -7,6 +7,11 @@ no crash that follows costs anybody: it has been sent, or is kept where the pare
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import importlib
@@ -16,7 +21,6 @@ import os
 import pickle
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Mapping
 from time import perf_counter

@@ -10,19 +10,21 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._arguments import arguments_of
 from ._backend import KILL
-from ._board import Board
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
 from ._params import Settings
 from ._pickling import name_of
-from ._roster import Child
 from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
+
+if TYPE_CHECKING:
+    from ._board import Board
+    from ._roster import Child
 
 __all__ = ["Endings", "describe"]
 

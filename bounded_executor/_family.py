@@ -7,6 +7,11 @@ Where forking is safe a process costs one fork and nothing else: no pipes, no ob
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import atexit
 import contextlib
 import multiprocessing
@@ -15,7 +20,6 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import Any

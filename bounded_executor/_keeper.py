@@ -6,6 +6,11 @@ that whatever is started from it starts clean, and starting costs a fork instead
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import multiprocessing
@@ -49,7 +54,7 @@ def adopt(control: Connection, parent: int | None) -> None:
         _process.die_with(parent)
     _control = control
     # It would measure this process, which fails without /proc, and collect garbage for that.
-    sys.modules["loky.process_executor"]._USE_PSUTIL = False  # type: ignore[attr-defined]
+    sys.modules["loky.process_executor"]._USE_PSUTIL = False  # type: ignore[attr-defined, unused-ignore]
 
 
 def serve(forked: bool) -> None:

@@ -12,6 +12,11 @@ should notice.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import multiprocessing.process
 import os
@@ -355,7 +360,7 @@ def at_exit(hook: Callable[[], None]) -> None:
 
 def _register_exit() -> None:
     global _exit_registered
-    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined, unused-ignore]
     if not _exit_registered:
         _exit_registered = True
         # A process of multiprocessing, as a task's is, joins its children before it comes to that one,
@@ -413,7 +418,7 @@ def _forget() -> None:
     _exit_registered = False
     for keeper in _alive:
         # It is no child of the copy's, which multiprocessing would wait for.
-        multiprocessing.process._children.discard(getattr(keeper._starts, "process", None))  # type: ignore[attr-defined]
+        multiprocessing.process._children.discard(getattr(keeper._starts, "process", None))  # type: ignore[attr-defined, unused-ignore]
     # loky would write to its threads at the copy's exit, and the descriptor may be another file's by then.
     loky.process_executor._threads_wakeups.clear()
     _idle.clear()

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Pipe
 from time import monotonic
 from typing import Any
 
@@ -89,7 +89,7 @@ class Worker:
 
     __slots__ = ("_known", "_pool", "_thread", "killed", "left", "pid", "since", "timed_out", "work")
 
-    def __init__(self, left: int | None, parent: Connection, shared: list[Any]) -> None:
+    def __init__(self, left: int | None, parent: Any, shared: list[Any]) -> None:
         self.left = left
         self.pid: int | None = None
         self.work: Work | None = None

@@ -6,6 +6,11 @@ task, and also where a fork in C code went unnoticed by Python.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import mmap
 import os
 import sys

@@ -5,6 +5,11 @@ On Linux by their process descriptors, elsewhere by the ends of their connection
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import os
 import select
 import socket

@@ -18,7 +18,6 @@ import threading
 import warnings
 from collections import deque
 from collections.abc import Mapping
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
 from . import _main_module, _namespace, _pickling, _remote
@@ -144,7 +143,7 @@ _apart: list[Any] = []
 _records: deque[bytes] = deque()
 
 
-def receive(parent: Connection, apart: list[Any]) -> None:
+def receive(parent: Any, apart: list[Any]) -> None:
     """Take what only a starting process can be given; loky's initializer.
 
     Args:
@@ -155,7 +154,7 @@ def receive(parent: Connection, apart: list[Any]) -> None:
     threading.Thread(target=_end_with, args=(parent,), name="bounded-parent", daemon=True).start()
 
 
-def _end_with(parent: Connection) -> None:
+def _end_with(parent: Any) -> None:
     """End this process, with what it runs, when its parent has ended without ending it."""
     with contextlib.suppress(EOFError, OSError):
         # Nothing is ever sent.

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import multiprocessing
 import multiprocessing.process
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from multiprocessing.reduction import DupFd
+from multiprocessing.reduction import DupFd  # type: ignore[attr-defined, unused-ignore]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -37,6 +41,8 @@ _mask: Any = getattr(_signal, "pthread_sigmask", None)
 MOST_DESCRIPTORS = 1 << 20
 
 _PR_SET_PDEATHSIG = 1
+# Only Linux has it, and what is compared with it.
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", -1)
 _prctl: Any = None
 if sys.platform.startswith("linux"):
     import ctypes
@@ -118,7 +124,7 @@ class Config(NamedTuple):
         return cls(
             dict(os.environ),
             directory,
-            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined, unused-ignore]
             # What was removed has no modules.
             [entry or directory or "" for entry in sys.path if entry or directory],
             list(getattr(sys, "argv", [])),
@@ -178,7 +184,7 @@ class Config(NamedTuple):
         sys.argv[:] = self.argv
         if sys.warnoptions != self.warnoptions:
             sys.warnoptions[:] = self.warnoptions
-            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
+            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined, unused-ignore]
         os.umask(self.umask)
         if self.most_digits is not None:
             sys.set_int_max_str_digits(self.most_digits)
@@ -288,7 +294,7 @@ def age() -> float:
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+        return max(0.0, time.clock_gettime(_BOOT_CLOCK) - ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, AttributeError):
         return time.process_time()
 

@@ -9,6 +9,11 @@ end says that the stack is complete.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import faulthandler
 import os

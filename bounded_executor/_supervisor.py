@@ -12,6 +12,11 @@ import reaches another executor. It ends when the parent closes the socket.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import importlib
@@ -21,7 +26,6 @@ import os
 import pickle
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Iterable
 from typing import Any
@@ -94,7 +98,7 @@ class _Supervisor:
             # Semaphores that the main module has made here would else be found to have leaked.
             for process in multiprocessing.active_children():
                 process.kill()
-            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
+            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined, unused-ignore]
 
     def _import_watched(self) -> bool:
         if self._report is None:

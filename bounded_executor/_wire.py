@@ -16,6 +16,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -138,7 +139,7 @@ def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
     header = bytearray()
     while len(header) < _HEADER.size:
         want = _HEADER.size - len(header)
-        if fds is None:
+        if sys.platform == "win32" or fds is None:
             data = sock.recv(want)
         else:
             data, new, _, _ = socket.recv_fds(sock, want, MAX_FDS, _CLOEXEC)
@@ -226,7 +227,10 @@ class Channel:
         while self._out:
             data, fds = self._out[0]
             try:
-                sent = socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
+                if sys.platform == "win32" or not fds:
+                    sent = self.sock.send(data)
+                else:
+                    sent = socket.send_fds(self.sock, [data], fds)
             except OSError as error:
                 if error.errno not in _LATER:
                     self._drop_output()

@@ -10,6 +10,11 @@ what an end means is decided in ``_endings``. This module hears what they say, a
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import os
 import signal
