@@ -374,7 +374,7 @@ class Exports:
             )
             # Numbers and strings too: what an import makes of the clock, of a random number, or of standard
             # input is not what the program has.
-            if named or isinstance(value, (ModuleType, logging.Logger)):
+            if named or isinstance(value, (ModuleType, logging.Logger, *_pickling.LAZY)):
                 todo.append(value)
                 return
         sent = self._send(name, value, frozenset())

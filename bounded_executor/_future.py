@@ -84,9 +84,15 @@ class BoundedFuture(Future[T]):
             del self
 
     def _get_snapshot(self) -> Any:
-        # What asyncio copies from since Python 3.14, where it used to ask for the result.
+        # What asyncio copies from since Python 3.15, where it used to ask for the error and the result.
         done, cancelled, result, error = super()._get_snapshot()  # type: ignore[misc]
-        return done, cancelled, self.result() if isinstance(result, Remote) else result, error
+        if isinstance(result, Remote):
+            try:
+                result = self.result()
+            except BaseException as lost:
+                # Raised here it would end a callback of the event loop, and what waits for it would wait on.
+                result, error = None, lost
+        return done, cancelled, result, error
 
     def _wait_again(self, forget: Callable[[], object] | None) -> None:
         """Be cancellable once more: the worker that was given the call has not begun it."""

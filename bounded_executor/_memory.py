@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-__all__ = ["CAN_MEASURE", "data_size", "resident"]
+__all__ = ["CAN_MEASURE", "data_size", "kernel_text", "resident"]
 
 CAN_MEASURE = os.path.exists("/proc/self/statm")
 
@@ -20,6 +20,12 @@ def resident(pid: int | str = "self") -> int:
 def data_size() -> int:
     """Return what the kernel counts of this process against ``RLIMIT_DATA``."""
     return _statm("self", 5)
+
+
+def kernel_text(path: str | os.PathLike[str]) -> str:
+    """Return what is in a file of /proc or /sys, whose paths may be any bytes; raises OSError."""
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read())
 
 
 def _statm(pid: int | str, field: int) -> int:

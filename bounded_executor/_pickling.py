@@ -9,6 +9,7 @@ is up to *references*: those of an executor (``_exports``) in the parent, those 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import multiprocessing.context
 import os
@@ -16,6 +17,8 @@ import pickle
 import sys
 import threading
 import traceback
+import types
+import warnings
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
@@ -26,7 +29,7 @@ from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 
@@ -37,6 +40,7 @@ from ._saying import Log
 from ._store import Comparing
 
 __all__ = [
+    "LAZY",
     "NotShared",
     "References",
     "Start",
@@ -57,9 +61,15 @@ __all__ = [
     "receive_descriptors",
     "refer_by",
     "summary",
+    "text_of",
 ]
 
+T = TypeVar("T")
+
 _log = Log()
+
+# What a global that is imported lazily is until its first use, since Python 3.15.
+LAZY: tuple[Any, ...] = (types.LazyImportType,) if hasattr(types, "LazyImportType") else ()
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
 _RemoteTraceback: Any = _stdlib_process._RemoteTraceback
@@ -132,6 +142,9 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
+        if isinstance(obj, LAZY):
+            # It has no name that could be sent.
+            return _itself, (obj.resolve(),)
         reduced = super().reducer_override(obj)
         slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
         if slotted and isinstance(reduced, tuple):
@@ -141,6 +154,10 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
                     one.setdefault("__slots__", vars(obj)["__slots__"])
                     break
         return reduced
+
+
+def _itself(obj: T) -> T:
+    return obj
 
 
 def _make_cached_property(function: Callable[..., Any], name: str | None) -> cached_property[Any]:
@@ -264,13 +281,28 @@ def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None, references:
 
 def dump_error(error: BaseException) -> bytes:
     """Return an exception with its traceback as text; an unpicklable one keeps its text."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = text_of(error)
     try:
         body: bytes | None = dump(error)[0]
         reason = ""
     except BaseException as exc:
         body, reason = None, summary(exc)
     return pickle.dumps((body, reason, summary(error), text), pickle.HIGHEST_PROTOCOL)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error with its traceback, as it would be printed; raises nothing that is an ``Exception``."""
+    parts = type(error), error, error.__traceback__
+    with contextlib.suppress(Exception):
+        return "".join(traceback.format_exception(*parts))
+    try:
+        # Python 3.15 warns of frames of a main module that was imported, and warnings may be errors.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return "".join(traceback.format_exception(*parts))
+    except Exception as unfit:
+        # Sources are asked of the loaders of modules, which may be anything.
+        return f"{summary(error)}\n(Its traceback cannot be printed: {summary(unfit)})\n"
 
 
 def load_error(body: Pickled) -> BaseException:
@@ -280,7 +312,7 @@ def load_error(body: Pickled) -> BaseException:
         error = body.load()
         if isinstance(error, KeyboardInterrupt):
             # So that it is known for a task's; see `is_interrupt`.
-            error.__cause__ = _RemoteTraceback("".join(traceback.format_exception(error)))
+            error.__cause__ = _RemoteTraceback(text_of(error))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:

@@ -137,7 +137,8 @@ class Supervision:
         Args:
             stuck: it has not ended, but takes too long.
         """
-        if self.main_due is None:
+        if self.main_due is None or self._resigned_for_imports:
+            # What was to be imported before it has left threads running; the next one comes to it.
             return None
         if self._main_failed is not None:
             return self._main_failed

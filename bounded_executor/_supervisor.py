@@ -22,7 +22,6 @@ import pickle
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Iterable
 
 from . import _board, _child, _main_module, _namespace, _pickling, _process
@@ -138,7 +137,7 @@ class _Supervisor:
                 with config.at_start():
                     _main_module.set_up(config.main)
             except BaseException as error:
-                traceback.print_exception(type(error), error, error.__traceback__)
+                print(_pickling.text_of(error), end="", file=sys.stderr)
                 self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
                 return False
             changed = {
