@@ -19,7 +19,6 @@ import functools
 import logging
 import pickle
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from dis import get_instructions
 from enum import Enum
@@ -30,6 +29,7 @@ from weakref import WeakKeyDictionary, ref
 
 from . import _log_setup, _namespace, _pickling
 from ._by_value import HEAVY_BYTES
+from ._locks import Lock
 from ._main_module import Main, MainSpec
 from ._namespace import MANY_MANIFESTS, NAMES, Entry, Global, Reference
 from ._saying import Log
@@ -97,7 +97,7 @@ class Exports:
         self._namespace = main.namespace
         self._imports = main.spec.code is not None
         self._is_main = getattr(sys.modules.get("__main__"), "__dict__", None) is main.namespace
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._versions = count()
         self._told: set[str] = set()
         self._store: Store | None = Store()

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
-from operator import attrgetter
 from time import monotonic
 from typing import Any, TypeVar, cast
 
+from ._locks import Condition
 from ._parts import Remote
 
 __all__ = ["BoundedFuture"]
 
 T = TypeVar("T")
-
-
-class _Condition(threading.Condition):
-    """A condition whose lock no signal's handler can leave locked.
-
-    A ``with`` statement looks these two up before it enters, and then calls methods that are written in C.
-    Those of the base class are written in Python: a handler that raises when the lock was just acquired would
-    leave it locked, and the thread that sets the future's outcome would wait without end.
-    """
-
-    __enter__ = property(attrgetter("_lock.__enter__"))
-    __exit__ = property(attrgetter("_lock.__exit__"))
 
 
 class BoundedFuture(Future[T]):
@@ -49,7 +36,7 @@ class BoundedFuture(Future[T]):
     def __init__(self) -> None:
         super().__init__()
         # Making another one would cost more than all else here.
-        self._condition.__class__ = _Condition
+        self._condition.__class__ = Condition
 
     def cancel(self) -> bool:
         """Cancel the call if no worker has been given it, like the standard library's futures."""

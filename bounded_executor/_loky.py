@@ -28,6 +28,7 @@ import loky
 
 from . import _keeper, _process
 from ._flag import Flag
+from ._locks import Lock
 from ._saying import Log
 
 __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
@@ -40,7 +41,7 @@ _log = Log()
 STATUS_SECONDS = 5.0
 _told_of_fork = False
 
-_lock = threading.Lock()
+_lock = Lock()
 _idle: list[Keeper] = []
 _alive: set[Keeper] = set()
 _exit_hooks: list[Callable[[], None]] = []
@@ -312,7 +313,7 @@ def _start_trackers() -> None:
 def _forget() -> None:
     """In a forked copy of this process there are no keepers of ours."""
     global _lock, _exit_registered
-    _lock = threading.Lock()
+    _lock = Lock()
     _exit_registered = False
     _idle.clear()
     _alive.clear()

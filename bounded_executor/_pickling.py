@@ -15,7 +15,6 @@ import multiprocessing.context
 import os
 import pickle
 import sys
-import threading
 import traceback
 import types
 import warnings
@@ -34,6 +33,7 @@ from typing import Any, Protocol, TypeVar
 import cloudpickle
 
 from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
+from ._locks import Lock
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
@@ -389,7 +389,7 @@ class Start:
         self.begun = False
         self.stands_in = True
         self.twins: dict[int, tuple[Any, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def duplicate_for_child(self, fd: int) -> int:
         if self.begun:

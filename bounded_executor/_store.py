@@ -10,8 +10,9 @@ import contextlib
 import io
 import os
 import struct
-import threading
 from typing import Any
+
+from ._locks import Lock
 
 __all__ = ["Comparing", "Different", "Record", "Store"]
 
@@ -34,7 +35,7 @@ class Store:
 
             with tempfile.TemporaryFile() as file:
                 self.fd = os.dup(file.fileno())
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._end = 0
 
     def append(self, data: Any) -> int:
