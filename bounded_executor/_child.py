@@ -21,7 +21,6 @@ import os
 import pickle
 import signal
 import socket
-import traceback
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, NoReturn
@@ -128,7 +127,7 @@ def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
             with config.at_start():
                 _main_module.set_up(config.main)
         except BaseException as error:
-            traceback.print_exception(type(error), error, error.__traceback__)
+            print(_pickling.text_of(error), end="", file=sys.stderr)
             write_frame(sock, Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
             return False
     # What cannot be unpickled fails the tasks that use it.

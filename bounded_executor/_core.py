@@ -22,6 +22,7 @@ from ._dispatch import Dispatcher
 from ._events import Events
 from ._flag import Flag
 from ._ledger import Ledger
+from ._locks import RLock
 from ._map import MapRun
 from ._params import Bounds
 from ._phase import broken
@@ -61,8 +62,8 @@ class Core:
             self.dispatcher.events = Events(bounds.on_event, self.dispatcher.delivery)
         self.backend = make_backend(self.dispatcher, self._end)
         self.dispatcher.wake = self.backend.wake
-        self._lock = threading.RLock()
-        self._starting = threading.RLock()
+        self._lock = RLock()
+        self._starting = RLock()
         self._started = False
         self._began = 0.0
         self._drain_at_sigterm: Drain | None = None

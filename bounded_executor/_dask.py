@@ -28,6 +28,7 @@ from distributed import TimeoutError as DaskTimeoutError
 from . import _remote
 from ._engine import MESSAGES_PER_WORKER, Ended, WorkerLost, outcomes_of, wire_form
 from ._function import Codec, Functions
+from ._locks import Lock
 from ._outcomes import Group
 from ._parts import Remote, load
 from ._pickling import summary
@@ -108,7 +109,7 @@ class _Unwarned:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards both; nothing is done under it but changing the setting
+        self._lock = Lock()  # guards both; nothing is done under it but changing the setting
         self._inside = 0
         self._changed: Any = None
 

@@ -20,7 +20,6 @@ import gc
 import logging
 import pickle
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from dis import get_instructions
 from enum import Enum
@@ -31,6 +30,7 @@ from weakref import WeakKeyDictionary, ref
 
 from . import _log_setup, _namespace, _pickling
 from ._by_value import HEAVY_BYTES
+from ._locks import Lock
 from ._main_module import Main, MainSpec
 from ._namespace import HEADER_SIZE, MANY_MANIFESTS, NAMES, Entry, Global, Header, Reference, Value
 from ._saying import Log
@@ -124,7 +124,7 @@ class Exports:
         self._namespace = main.namespace
         self._imports = main.spec.code is not None
         self._is_main = getattr(sys.modules.get("__main__"), "__dict__", None) is main.namespace
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._versions = count()
         self._told: set[str] = set()
         self._store: Store | None = Store()
@@ -451,7 +451,7 @@ class Exports:
             )
             # Numbers and strings too: what an import makes of the clock, of a random number, or of standard
             # input is not what the program has.
-            if named or isinstance(value, (ModuleType, logging.Logger)):
+            if named or isinstance(value, (ModuleType, logging.Logger, *_pickling.LAZY)):
                 todo.append(value)
                 return
         if isinstance(value, _KINDS) and self.is_of_main(value):

@@ -119,7 +119,8 @@ class Family:
             run = process._bootstrap
         # What is buffered would be written once more by the copy.
         _flush()
-        pid = os.fork()
+        with _process.keeping_trackers():
+            pid = os.fork()
         if pid:
             return pid
         status = 1

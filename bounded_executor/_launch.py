@@ -32,7 +32,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing import process, util
 from multiprocessing.context import set_spawning_popen
-from multiprocessing.popen_spawn_posix import Popen as SpawnPopen
+from multiprocessing.popen_spawn_posix import Popen as SpawnPopen  # type: ignore[attr-defined, unused-ignore]
 from typing import Any
 
 from . import _main_module
@@ -238,7 +238,7 @@ def _standard_error() -> Iterator[int]:
         yield opened.enter_context(_high(fd))
 
 
-class Popen(SpawnPopen):
+class Popen(SpawnPopen):  # type: ignore[misc, unused-ignore]
     """Starts a process object in an interpreter; what ``LokyProcess`` calls its ``Popen``.
 
     Args:

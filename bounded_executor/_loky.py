@@ -40,6 +40,7 @@ from loky.backend.process import LokyProcess
 from . import _credentials, _keeper, _launch
 from ._endings import describe, quote
 from ._flag import Flag
+from ._locks import Lock
 from ._saying import Log
 from .errors import BrokenProcessPool
 
@@ -63,7 +64,7 @@ STATUS_SECONDS = 5.0
 QUOTES = '"\n'
 _told_of_fork = False
 
-_lock = threading.Lock()
+_lock = Lock()
 _idle: list[Keeper] = []
 _alive: set[Keeper] = set()
 _exit_hooks: list[Callable[[], None]] = []
@@ -413,7 +414,7 @@ def _loky_context(context: str | BaseContext | None) -> Any:
 def _forget() -> None:
     """In a forked copy of this process there are no keepers of ours, and no threads that hold a lock."""
     global _lock, _exit_registered
-    _lock = threading.Lock()
+    _lock = Lock()
     _renew_locks()
     _exit_registered = False
     for keeper in _alive:

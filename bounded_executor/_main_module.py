@@ -21,6 +21,7 @@ import multiprocessing.process
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -303,6 +304,16 @@ def forget(previous: ModuleType | None) -> None:
     sys.modules["__main__"] = sys.modules["__mp_main__"] = previous or ModuleType("__main__")
 
 
+def _allow_tracebacks() -> None:
+    """Have errors of the main module printed as usual where warnings are errors.
+
+    Python 3.15 warns of frames whose module has no loader, unless it is called ``__main__``. An imported main
+    module never had one, here and in multiprocessing.
+    """
+    if sys.version_info >= (3, 15):
+        warnings.filterwarnings("ignore", r"Module globals is missing a __spec__\.loader", DeprecationWarning)
+
+
 def _make(spec: MainSpec) -> ModuleType:
     module = ModuleType("__mp_main__")
     module.__package__ = spec.package
@@ -321,7 +332,10 @@ def _fill(module: ModuleType, spec: MainSpec) -> None:
         found = importlib.util.find_spec(spec.name)
         module.__spec__ = found
         module.__loader__ = None if found is None else found.loader
+    _allow_tracebacks()
     exec(marshal.loads(spec.code), module.__dict__)
+    # Its top level may have set filters of its own.
+    _allow_tracebacks()
 
 
 @contextlib.contextmanager

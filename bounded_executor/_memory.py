@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["CAN_MEASURE", "data_size", "peak", "resident"]
+__all__ = ["CAN_MEASURE", "data_size", "kernel_text", "peak", "resident"]
 
 CAN_MEASURE = os.path.exists("/proc/self/statm")
 
@@ -28,6 +28,12 @@ def peak(usage: Any) -> int:
     """Return the most memory that a process ever had resident, from its resource usage."""
     # In kilobytes, but for macOS.
     return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+
+
+def kernel_text(path: str | os.PathLike[str]) -> str:
+    """Return what is in a file of /proc or /sys, whose paths may be any bytes; raises OSError."""
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read())
 
 
 def _statm(pid: int | str, field: int) -> int:

@@ -16,8 +16,9 @@ import multiprocessing.context
 import os
 import pickle
 import sys
-import threading
 import traceback
+import types
+import warnings
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
@@ -29,16 +30,18 @@ from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from operator import mul
 from types import FunctionType, MethodType, ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 
 from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
+from ._locks import Lock
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
 
 __all__ = [
+    "LAZY",
     "GlobalPickler",
     "NotShared",
     "References",
@@ -64,9 +67,15 @@ __all__ = [
     "refer_by",
     "remote_traceback",
     "summary",
+    "text_of",
 ]
 
+T = TypeVar("T")
+
 _log = Log()
+
+# What a global that is imported lazily is until its first use, since Python 3.15.
+LAZY: tuple[Any, ...] = (types.LazyImportType,) if hasattr(types, "LazyImportType") else ()
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
 _RemoteTraceback: Any = _stdlib_process._RemoteTraceback
@@ -160,6 +169,9 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj).__module__ == "_ctypes" and hasattr(obj, "_length_"):
             # An array's class, which belongs to the module that was running when it was first asked for.
             return mul, (obj._type_, obj._length_)
+        if isinstance(obj, LAZY):
+            # It has no name that could be sent.
+            return _itself, (obj.resolve(),)
         reduced = super().reducer_override(obj)
         slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
         if slotted and isinstance(reduced, tuple):
@@ -169,6 +181,10 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
                     one.setdefault("__slots__", vars(obj)["__slots__"])
                     break
         return reduced
+
+
+def _itself(obj: T) -> T:
+    return obj
 
 
 def _make_cached_property(function: Callable[..., Any], name: str | None) -> cached_property[Any]:
@@ -384,18 +400,29 @@ def _refuses_attributes(cls: type) -> bool:
 
 def dump_error(error: BaseException) -> bytes:
     """Return an exception with its traceback as text; an unpicklable one keeps its text."""
-    frames = _traceback.__get__(error)
-    try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    except BaseException:
-        # It has attributes that raise.
-        text = "".join((*traceback.format_tb(frames), summary(error), "\n"))
+    text = text_of(error)
     try:
         body: bytes | None = dump(_Refusing(error) if _refuses_attributes(type(error)) else error)[0]
         reason = ""
     except BaseException as exc:
         body, reason = None, summary(exc)
     return pickle.dumps((body, reason, summary(error), text), pickle.HIGHEST_PROTOCOL)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error with its traceback, as it would be printed; raises nothing that is an ``Exception``."""
+    frames = _traceback.__get__(error)
+    parts = type(error), error, frames
+    with contextlib.suppress(Exception):
+        return "".join(traceback.format_exception(*parts))
+    try:
+        # Python 3.15 warns of frames of a main module that was imported, and warnings may be errors.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return "".join(traceback.format_exception(*parts))
+    except Exception as unfit:
+        # Sources are asked of the loaders of modules, which may be anything.
+        return f"{summary(error)}\n(Its traceback cannot be printed: {summary(unfit)})\n"
 
 
 def load_error(body: Pickled) -> BaseException:
@@ -405,7 +432,7 @@ def load_error(body: Pickled) -> BaseException:
         error = body.load()
         if isinstance(error, KeyboardInterrupt):
             # So that it is known for a task's; see `is_interrupt`.
-            _cause.__set__(error, _RemoteTraceback("".join(traceback.format_exception(error))))
+            _cause.__set__(error, _RemoteTraceback(text_of(error)))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:
@@ -488,7 +515,7 @@ class Start:
         self.begun = False
         self.stands_in = True
         self.twins: dict[int, tuple[Any, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def duplicate_for_child(self, fd: int) -> int:
         if self.begun:

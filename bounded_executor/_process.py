@@ -208,8 +208,8 @@ def _go_nowhere() -> None:
 
 def _read_umask() -> int:
     # Setting it is the only portable way of reading it, and threads share it.
-    with contextlib.suppress(OSError, StopIteration, ValueError), open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
+    with contextlib.suppress(OSError, StopIteration, ValueError), open("/proc/self/status", "rb") as status:
+        return int(next(line for line in status if line.startswith(b"Umask:")).split()[1], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -375,11 +375,33 @@ def can_fork() -> bool:
     if threading.active_count() > 1:
         return False
     # Some libraries, such as NumPy's, have their threads ended by a fork and start them again when needed.
-    pid = os.fork()
-    if not pid:
-        os._exit(0)
+    with warnings.catch_warnings():
+        # Python warns of a fork beside threads since 3.12; since 3.15 that may raise, after the fork.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
     os.waitpid(pid, 0)
     return native_threads() == 1
+
+
+@contextlib.contextmanager
+def keeping_trackers() -> Iterator[None]:
+    """Have a process that is forked meanwhile share the resource trackers of this one.
+
+    Since Python 3.14 a process that multiprocessing has not forked itself lets go of them. It would start
+    others when it needs one, and shared memory that a task makes would go when the task's process ends.
+    """
+    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
+    if intent is None:
+        yield
+        return
+    intent.preserve_fd = True
+    try:
+        yield
+    finally:
+        # In both processes.
+        intent.preserve_fd = False
 
 
 def _tracker_descriptors() -> set[int]:

@@ -12,9 +12,9 @@ import io
 import os
 import struct
 import sys
-import threading
 from typing import Any
 
+from ._locks import Lock
 from ._nameless import new_file
 
 __all__ = ["Comparing", "Different", "Record", "Store"]
@@ -31,7 +31,7 @@ class Store:
 
     def __init__(self) -> None:
         self.fd = new_file("store")
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._end = 0
 
     def append(self, *parts: Any) -> int:
@@ -84,7 +84,7 @@ def _read(fd: int, buffer: Any, offset: int) -> None:
 
 if sys.platform == "win32":
     # Reading and writing there move the position of the file, which all threads share. The lock guards it.
-    _position = threading.Lock()
+    _position = Lock()
 
     def _pwrite(fd: int, view: memoryview, offset: int) -> int:
         with _position:

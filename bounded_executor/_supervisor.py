@@ -26,7 +26,6 @@ import os
 import pickle
 import signal
 import socket
-import traceback
 from collections.abc import Iterable
 from typing import Any
 
@@ -148,7 +147,7 @@ class _Supervisor:
                 with config.at_start():
                     _main_module.set_up(config.main)
             except BaseException as error:
-                traceback.print_exception(type(error), error, error.__traceback__)
+                print(_pickling.text_of(error), end="", file=sys.stderr)
                 self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
                 return False
             changed = {

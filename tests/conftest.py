@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # One of each stays until the end, as is promised. They start here so as not to count below.
     resource_tracker.ensure_running()
     loky_resource_tracker.ensure_running()
+    if multiprocessing.get_all_start_methods()[0] == "forkserver":
+        # The default, since Python 3.14: tests that use the standard library's pool start it, and it stays.
+        forkserver.ensure_running()
 
 
 def pytest_unconfigure() -> None:
