@@ -8,13 +8,18 @@ from __future__ import annotations
 import pytest
 from helpers import SPAWNED
 
-from bounded_executor import _memory
+from bounded_executor import _memory, _process
 
-__all__ = ["needs_fork", "needs_proc"]
+__all__ = ["needs_death_signal", "needs_fork", "needs_proc"]
 
 # Elsewhere the parameters that limit memory are refused; `test_params` asks for that.
 needs_proc = pytest.mark.skipif(
     not _memory.CAN_MEASURE, reason="memory is read from /proc, which this platform does not have"
+)
+
+# `test_spawned` asks what holds elsewhere.
+needs_death_signal = pytest.mark.skipif(
+    not _process.DIES_WITH_PARENT, reason="the kernel does not end a process with its parent on this platform"
 )
 
 
