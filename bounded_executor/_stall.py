@@ -74,7 +74,9 @@ class StallWatch:
 
 def _describe(child: Child, now: float) -> str:
     assert child.work is not None
-    what = f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds"
     if not _memory.CAN_MEASURE:
-        return what
-    return f"{what}, {_memory.resident(child.pid or 0) / 2**20:.1f} MiB"
+        return f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds"
+    return (
+        f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds, "
+        f"{_memory.resident(child.pid or 0) / 2**20:.1f} MiB"
+    )
