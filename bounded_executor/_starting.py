@@ -105,17 +105,19 @@ class Starter:
                 fds.append(report.share())
                 undo.callback(os.close, fds[0])
             ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            sent = theirs.dup() if HOLDS_SENT else None
             undo.pop_all()
         # From here on there is a record, and nothing more that can fail.
         child = self._roster.add(Channel(ours))
         fds.insert(0, theirs.detach())
         child.report = report
+        child.sent = sent
         if watched:
             self._endings.watch(child)
         if self._board is not None:
             child.place = self._board.take()
-        if HOLDS_SENT:
-            child.sent = socket.fromfd(fds[0], theirs.family, theirs.type)
         self.children_started += 1
         self._loop.add(child.channel, child)
         self._supervision.fork(child, fds, watched=watched, deaf=self.deaf)
