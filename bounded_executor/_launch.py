@@ -102,6 +102,8 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
             command,
             pass_fds=[*fds, passed, *([] if start.ready is None else [start.ready])],
             env=_environment(frozen),
+            # Python 3.13 does not start in a directory that was removed.
+            cwd=None if _here() else "/",
             stdin=_stream(0),
             stdout=_stream(1),
             stderr=_stream(2) if stderr is None else stderr,
@@ -163,12 +165,18 @@ def _flags() -> list[str]:
     return flags
 
 
+def _here() -> str:
+    """Return the directory that this process is in; empty where it was removed."""
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return ""
+
+
 def _import_path() -> list[str]:
     """Return where this process imports from, as another one may be told it."""
-    try:
-        here = os.getcwd()
-    except OSError:
-        # It was removed; nothing can be imported from there.
+    here = _here()
+    if not here:
+        # Nothing can be imported from there.
         return [entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry)]
     return [os.path.join(here, entry) if entry else here for entry in sys.path if isinstance(entry, str)]
 

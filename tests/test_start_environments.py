@@ -437,7 +437,9 @@ def test_a_copy_of_the_program_closes_its_descriptors(tmp_path: Path, numbers: s
                 os.close(writes)
                 assert os.read(reads, 100) == b""
     """
-    assert run(code, tmp_path, numbers, tmp_path / "file") == 4 * PRINTED
+    # Since Python 3.12 it warns of such a fork.
+    flags = ("-W", "ignore::DeprecationWarning")
+    assert run(code, tmp_path, numbers, tmp_path / "file", flags=flags) == 4 * PRINTED
 
 
 # The standard streams, the log, the directory.
