@@ -287,7 +287,11 @@ class Keeper:
         # One that has ended keeps its status.
         popen.kill()
         status = popen.wait()
-        return "" if status is None else describe(status) + quote(popen.words())
+        words = popen.words()
+        if status is None:
+            return ""
+        # What it has written since it came up is not recorded.
+        return describe(status) + (quote(words) if words else "")
 
     def _wait(self) -> None:
         with _lock:
