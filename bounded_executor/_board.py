@@ -54,13 +54,17 @@ The protocol
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import mmap
 import os
-import sys
+import resource
 from typing import NamedTuple
 
-if sys.platform != "win32":
-    import resource
+from ._nameless import new_file
 
 __all__ = [
     "BEGUN",
@@ -81,7 +85,7 @@ __all__ = [
 ]
 
 # Where pointers have 32 bits, a word of 64 is written in two steps.
-CAN_SHARE = hasattr(os, "memfd_create") and sys.maxsize > 1 << 32
+CAN_SHARE = os.name == "posix" and sys.maxsize > 1 << 32
 
 # Time after which what a processor has written is visible to all others; it takes less than a microsecond.
 SETTLE_SECONDS = 0.002
@@ -150,7 +154,7 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self.fd = os.memfd_create("bounded-executor-board", os.MFD_CLOEXEC)
+        self.fd = new_file("board")
         places, self._memory = _map(self.fd)
         self._words = memoryview(self._memory).cast("Q")
         self._free = list(range(places - 1, -1, -1))
@@ -238,7 +242,7 @@ def _at(place: int) -> int:
 
 
 def open_board(fd: int) -> mmap.mmap:
-    """Return the memory for those who fork workers, and close the descriptor."""
+    """Return the memory for a worker, or for those who fork workers, and close the descriptor."""
     try:
         return mmap.mmap(fd, os.fstat(fd).st_size)
     finally:

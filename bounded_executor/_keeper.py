@@ -6,6 +6,11 @@ that whatever is started from it starts clean, and starting costs a fork instead
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import multiprocessing
@@ -44,11 +49,12 @@ def adopt(control: Connection, parent: int | None) -> None:
     global _control
     _process.ignore_interrupts()
     _process.own_group()
+    _process.be_never_stopped_by_the_terminal()
     if parent is not None:
         _process.die_with(parent)
     _control = control
     # It would measure this process, which fails without /proc, and collect garbage for that.
-    sys.modules["loky.process_executor"]._USE_PSUTIL = False  # type: ignore[attr-defined]
+    sys.modules["loky.process_executor"]._USE_PSUTIL = False  # type: ignore[attr-defined, unused-ignore]
 
 
 def serve(forked: bool) -> None:

@@ -12,7 +12,13 @@ never comes up. The steps are those of ``multiprocessing.spawn``, so that a froz
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
+import fcntl
 import io
 import multiprocessing.process
 import multiprocessing.spawn
@@ -22,20 +28,18 @@ import pickle
 import select
 import stat
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from multiprocessing import popen_spawn_posix, process, util
+from multiprocessing import process, util
 from multiprocessing.context import set_spawning_popen
+from multiprocessing.popen_spawn_posix import Popen as SpawnPopen  # type: ignore[attr-defined, unused-ignore]
 from typing import Any
 
 from . import _main_module
 from ._bootstrap import STARTED, Start
-from ._report import Report, memory_file
+from ._nameless import new_file
+from ._report import Report
 from ._saying import Log
-
-if sys.platform != "win32":
-    import fcntl
 
 __all__ = ["Popen", "ensure_trackers", "remember_trackers"]
 
@@ -86,7 +90,7 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
     executable = _executable(frozen)
     path = _import_path()
     head = b"" if frozen else "".join(f"{entry}\0" for entry in path).encode("utf-8", "surrogateescape")
-    payload = memory_file("bounded-executor-start")
+    payload = new_file("start")
     with open(payload, "wb") as file, _high(payload) as passed, contextlib.ExitStack() as opened:
         fork = ["--multiprocessing-fork", f"pipe_handle={passed}"]
         if frozen:
@@ -151,10 +155,10 @@ def _executable(frozen: bool) -> str:
 def _flags() -> list[str]:
     """Return the options that give an interpreter the flags of this one."""
     try:
-        flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, unused-ignore]
     except ValueError:
         # It misses in `sys.warnoptions` what `-b` or `-X dev` has put there; the program has taken it away.
-        flags = subprocess._optim_args_from_interpreter_flags()  # type: ignore[attr-defined]
+        flags = subprocess._optim_args_from_interpreter_flags()  # type: ignore[attr-defined, unused-ignore]
     if sys.dont_write_bytecode and "-B" not in flags:
         flags.append("-B")
     if isinstance(getattr(sys.__stdout__, "buffer", None), io.RawIOBase):
@@ -187,7 +191,7 @@ def _environment(frozen: bool) -> dict[str, str] | None:
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if entries != [""] and not all(map(os.path.isabs, entries)):
         # They meant the directory that the program was started in, and it may be in another one now.
-        start = multiprocessing.process.ORIGINAL_DIR or "/"  # type: ignore[attr-defined]
+        start = multiprocessing.process.ORIGINAL_DIR or "/"  # type: ignore[attr-defined, unused-ignore]
         absolute = [os.path.abspath(os.path.join(start, entry)) for entry in entries]
         # It may have gone there before multiprocessing took note; what it does not import from is not meant.
         changed["PYTHONPATH"] = os.pathsep.join(entry for entry in absolute if entry in sys.path)
@@ -199,13 +203,13 @@ def _environment(frozen: bool) -> dict[str, str] | None:
 def _preparation(path: list[str]) -> dict[str, Any]:
     """Return what :func:`multiprocessing.spawn.prepare` is to set."""
     found: dict[str, Any] = {
-        "log_to_stderr": util._log_to_stderr,  # type: ignore[attr-defined]
+        "log_to_stderr": util._log_to_stderr,  # type: ignore[attr-defined, unused-ignore]
         "authkey": bytes(process.current_process().authkey),
         "sys_path": path,
-        "orig_dir": process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+        "orig_dir": process.ORIGINAL_DIR,  # type: ignore[attr-defined, unused-ignore]
     }
-    if util._logger is not None:  # type: ignore[attr-defined]
-        found["log_level"] = util._logger.getEffectiveLevel()  # type: ignore[attr-defined]
+    if util._logger is not None:  # type: ignore[attr-defined, unused-ignore]
+        found["log_level"] = util._logger.getEffectiveLevel()  # type: ignore[attr-defined, unused-ignore]
     return found
 
 
@@ -248,7 +252,7 @@ def _standard_error() -> Iterator[int]:
         yield opened.enter_context(_high(fd))
 
 
-class Popen(popen_spawn_posix.Popen):
+class Popen(SpawnPopen):  # type: ignore[misc, unused-ignore]
     """Starts a process object in an interpreter; what ``LokyProcess`` calls its ``Popen``.
 
     Args:

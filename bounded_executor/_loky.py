@@ -12,11 +12,17 @@ should notice.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import multiprocessing.process
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context, reduction, resource_tracker, util
@@ -31,9 +37,10 @@ from loky.backend import reduction as loky_reduction
 from loky.backend.context import LokyContext
 from loky.backend.process import LokyProcess
 
-from . import _keeper, _launch
+from . import _credentials, _keeper, _launch
 from ._endings import describe, quote
 from ._flag import Flag
+from ._locks import Lock
 from ._saying import Log
 from .errors import BrokenProcessPool
 
@@ -57,7 +64,7 @@ STATUS_SECONDS = 5.0
 QUOTES = '"\n'
 _told_of_fork = False
 
-_lock = threading.Lock()
+_lock = Lock()
 _idle: list[Keeper] = []
 _alive: set[Keeper] = set()
 _exit_hooks: list[Callable[[], None]] = []
@@ -100,10 +107,13 @@ class Keeper:
     Args:
         context: the start method of the process, or a multiprocessing context.
         forked: fork supervisors and children rather than spawn them.
+
+    Attributes:
+        key: what it must have in common with the caller that it is lent to.
     """
 
     def __init__(self, context: str | BaseContext | None, forked: bool) -> None:
-        self.key = (context, forked)
+        self.key = (context, forked, _credentials.current())
         self.error: BaseException | None = None
         self._context = context
         self._forked = forked
@@ -179,7 +189,8 @@ class Keeper:
     def _ask(self, message: bytes) -> socket.socket:
         """Send a message, and one end of a socket pair; return the other."""
         ours, theirs = socket.socketpair()
-        with theirs, contextlib.suppress(OSError):
+        # On macOS what is sent is acknowledged, and one that is gone does not do that.
+        with theirs, contextlib.suppress(OSError, RuntimeError):
             self._control.send_bytes(message)
             reduction.send_handle(self._control, theirs.fileno(), None)
         return ours
@@ -308,15 +319,25 @@ class Keeper:
 
 
 def lease(context: str | BaseContext | None, forked: bool, *, fresh: bool = False) -> Keeper:
-    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one."""
+    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one.
+
+    A warm one has the rights, limits and priority of a process that the caller would start now. Those that
+    have others, such as root's after the program has become another user, are ended.
+    """
     context = _in_our_way(context)
+    if _method(context) == "forkserver":
+        _credentials.check_fork_server()
+    credentials = _credentials.current()
     with _lock:
+        unfit = [keeper for keeper in _idle if keeper.key[2] != credentials]
         for keeper in reversed(_idle):
-            if not fresh and keeper.key == (context, forked):
+            if not fresh and keeper.key == (context, forked, credentials):
                 _idle.remove(keeper)
                 keeper._leased = True
                 keeper._deadline = None
                 return keeper
+    for keeper in unfit:
+        keeper.quit(wait=False)
     return Keeper(context, forked)
 
 
@@ -344,7 +365,7 @@ def at_exit(hook: Callable[[], None]) -> None:
 
 def _register_exit() -> None:
     global _exit_registered
-    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined, unused-ignore]
     if not _exit_registered:
         _exit_registered = True
         # A process of multiprocessing, as a task's is, joins its children before it comes to that one,
@@ -395,19 +416,42 @@ def _loky_context(context: str | BaseContext | None) -> Any:
 
 
 def _forget() -> None:
-    """In a forked copy of this process there are no keepers of ours."""
+    """In a forked copy of this process there are no keepers of ours, and no threads that hold a lock."""
     global _lock, _exit_registered
-    _lock = threading.Lock()
+    _lock = Lock()
+    _renew_locks()
     _exit_registered = False
     for keeper in _alive:
         # It is no child of the copy's, which multiprocessing would wait for.
-        multiprocessing.process._children.discard(getattr(keeper._starts, "process", None))  # type: ignore[attr-defined]
+        multiprocessing.process._children.discard(getattr(keeper._starts, "process", None))  # type: ignore[attr-defined, unused-ignore]
     # loky would write to its threads at the copy's exit, and the descriptor may be another file's by then.
     loky.process_executor._threads_wakeups.clear()
     _idle.clear()
     _alive.clear()
     _exit_hooks.clear()
     _launch.remember_trackers()
+
+
+def _renew_locks() -> None:
+    """Free the locks that other threads may have held when this process was forked.
+
+    loky holds one for as long as a thread waits for the end of a pool, and multiprocessing one while a thread
+    starts its tracker. Neither makes them anew, so that a pool in the copy would wait for a thread that is
+    not there. The names are private: where a version has others, this does nothing.
+    """
+    for module, *path in (
+        ("loky.process_executor", "_global_shutdown_lock"),
+        ("loky.reusable_executor", "_executor_lock"),
+        ("loky.backend.resource_tracker", "_resource_tracker", "_lock"),
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_lock"),
+    ):
+        lock: Any = sys.modules.get(module)
+        for name in path:
+            lock = getattr(lock, name, None)
+        # What the standard library does with its own.
+        renew = getattr(lock, "_at_fork_reinit", None)
+        if renew is not None:
+            renew()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,12 +9,19 @@ end says that the stack is complete.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import faulthandler
 import os
 import signal
 
-__all__ = ["STACK_SIGNAL", "Recording", "Report", "hand_on", "leave_stack", "memory_file"]
+from ._nameless import new_file
+
+__all__ = ["STACK_SIGNAL", "Recording", "Report", "hand_on", "leave_stack", "unblock"]
 
 # A real-time signal: the others have a meaning for some program or other.
 STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0)) or 0)
@@ -26,22 +33,11 @@ WORDS_CHARACTERS = 4000
 _OURS = tuple(os.path.join("bounded_executor", name) for name in ("_child.py", "_supervisor.py"))
 
 
-def memory_file(name: str) -> int:
-    """Return the descriptor of a new file in memory that only this process can open."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create(name, os.MFD_CLOEXEC)
-    # Not by all processes: it brings much along.
-    import tempfile
-
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
-
-
 class Report:
     """The parent's side of the file."""
 
     def __init__(self) -> None:
-        self._fd = memory_file("bounded-executor-report")
+        self._fd = new_file("report")
 
     def share(self) -> int:
         """Return a new descriptor of the file, for the child."""
@@ -79,6 +75,12 @@ def leave_stack(fd: int) -> None:
     """In a child: have ``STACK_SIGNAL`` write the stacks of all threads and end the process."""
     if hasattr(faulthandler, "register"):
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
+
+
+def unblock() -> None:
+    """In a child: let ``STACK_SIGNAL`` through, as the program may block all signals that there are."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (STACK_SIGNAL,))
 
 
 class Recording:

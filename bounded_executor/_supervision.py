@@ -147,7 +147,8 @@ class Supervision:
         Args:
             stuck: it has not ended, but takes too long.
         """
-        if not self._tries_main(stuck):
+        if not self._tries_main(stuck) or self._resigned_for_imports:
+            # What was to be imported before it may have left threads running; the next one comes to it.
             return None
         if self._main_failed is not None:
             return self._main_failed
