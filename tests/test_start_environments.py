@@ -627,6 +627,8 @@ def test_a_loky_that_is_too_old(tmp_path: Path) -> None:
         del loky.reusable_executor._executor_storage
         try:
             from bounded_executor import BoundedProcessPoolExecutor
+
+            BoundedProcessPoolExecutor(2)
         except ImportError as error:
             print(error)
     """
