@@ -275,9 +275,10 @@ class Keeper:
             how = self._kill()
             if how and isinstance(error, loky.process_executor.TerminatedWorkerError):
                 error = BrokenProcessPool(f"the process that starts all others {how}")
-            elif error.__cause__ is not None:
-                # A traceback as text: its last line says what loky lacked.
-                error = BrokenProcessPool(f"{error} {str(error.__cause__).rstrip(QUOTES).splitlines()[-1]}")
+            elif isinstance(error, BrokenProcessPool):
+                # The cause is a traceback as text, whose last line says what loky lacked.
+                _, _, lack = str(error.__cause__ or "").rstrip(QUOTES).rpartition("\n")
+                error = BrokenProcessPool(f"{error} {lack}")
         with _lock:
             self.error = error or RuntimeError("the keeper process ended")
             if self in _idle:
