@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     __version__: str
     from ._executor import BoundedExecutor
     from ._future import BoundedFuture
+    from ._map_iterator import MapIterator
     from ._pool import BoundedProcessPoolExecutor
     from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
     from .events import TaskEvent
@@ -19,6 +20,7 @@ __all__ = [
     "BrokenProcessPool",
     "ExecutorStats",
     "Histogram",
+    "MapIterator",
     "QueueFull",
     "SubmitTimeout",
     "TaskEvent",
@@ -43,9 +45,9 @@ def __getattr__(name: str) -> Any:
         from ._deferred import Deferred
 
         return Deferred(f"{__name__}.{_EXECUTORS[name]}", name)
-    from . import _executor, _future, _pool, errors, events, stats
+    from . import _executor, _future, _map_iterator, _pool, errors, events, stats
 
-    for module in (_executor, _future, _pool, errors, events, stats):
+    for module in (_executor, _future, _map_iterator, _pool, errors, events, stats):
         globals().update({public: getattr(module, public) for public in module.__all__ if public in __all__})
     return globals()[name]
 
@@ -58,3 +60,9 @@ def _main_is_imported() -> bool:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if getattr(sys, "frozen", False):
+    from ._bootstrap import run_frozen
+
+    run_frozen()

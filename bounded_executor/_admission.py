@@ -22,7 +22,13 @@ __all__ = ["TellOnce", "must_not_block", "outer_frame"]
 
 _log = Log()
 
+_RUN_IN_EXECUTOR = "run_in_executor"
+_COROUTINE = "the coroutine"
+
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+# The first names that the body of a class uses, which has no locals as functions do, either.
+_BEGIN_OF_CLASS = ("__name__", "__module__")
 
 
 def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
@@ -31,6 +37,9 @@ def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
     Args:
         frame: the caller's.
         own: it is on a thread that the executor would wait for.
+
+    Returns:
+        What it is, as the log names it.
     """
     if delivering():
         return "a done-callback"
@@ -46,15 +55,27 @@ def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
     # A loop written in C has no frame of its own; then this is the function that called it.
     code = frame.f_code
     if not code.co_flags & _ASYNC and "run_in_executor" in (code.co_name, *code.co_names):
-        return "run_in_executor"
+        return _RUN_IN_EXECUTOR
     while frame is not None:
         code = frame.f_code
         if code.co_flags & _ASYNC:
-            return f"the coroutine {code.co_name}"
-        if not code.co_flags & inspect.CO_OPTIMIZED and frame.f_locals is frame.f_globals:
+            return f"{_COROUTINE} {code.co_name}"
+        if _is_top_level(frame):
             return None
         frame = frame.f_back
     return None
+
+
+def _is_top_level(frame: FrameType) -> bool:
+    """Return whether a frame is that of the top level of a module, or of a notebook's cell."""
+    code = frame.f_code
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        return False
+    if frame.f_locals is frame.f_globals:
+        return True
+    # Since Python 3.12 a comprehension has no frame of its own. Its variables are the only ones that code
+    # outside of functions can have, and while it runs a frame's locals are another object.
+    return code.co_nlocals > 0 and code.co_names[:2] != _BEGIN_OF_CLASS
 
 
 def outer_frame() -> FrameType | None:
@@ -81,10 +102,14 @@ class TellOnce:
         if self._told:
             return
         self._told = True
+        of_a_loop = reason == _RUN_IN_EXECUTOR or reason.startswith(_COROUTINE)
         _log.warning(
             "a task was submitted by %s while all of queue_size=%d tasks were unfinished, and "
-            "admitted above the bound, since waiting there could block for ever. Submit from a "
-            "thread of its own, or use submit_nowait, which raises QueueFull, to stay within it.",
+            "admitted above the bound, since waiting there could block without end. %s, "
+            "or use submit_nowait, which raises QueueFull, to stay within it.",
             reason,
             queue_size,
+            "Use asubmit, which waits while the event loop goes on"
+            if of_a_loop
+            else "Submit from another thread",
         )

@@ -11,18 +11,18 @@ launched; nothing else is done under it, and no code of the user's.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from ._backend import Backend
+from ._backend import KILL, Backend
 from ._dispatch import Dispatcher
 from ._events import Events
 from ._flag import Flag
 from ._ledger import Ledger
+from ._locks import RLock
 from ._map import MapRun
 from ._params import Bounds
 from ._phase import broken
@@ -62,8 +62,8 @@ class Core:
             self.dispatcher.events = Events(bounds.on_event, self.dispatcher.delivery)
         self.backend = make_backend(self.dispatcher, self._end)
         self.dispatcher.wake = self.backend.wake
-        self._lock = threading.RLock()
-        self._starting = threading.RLock()
+        self._lock = RLock()
+        self._starting = RLock()
         self._started = False
         self._began = 0.0
         self._drain_at_sigterm: Drain | None = None
@@ -142,15 +142,19 @@ class Core:
         except KeyboardInterrupt:
             self.abort()
             raise
+        if not self._started:
+            # No thread will. A call that could not be pickled has failed all the same.
+            self.dispatcher.delivery.unretrieved.end(_call_outside)
         if error is not None:
             raise error
 
     def abort(self) -> None:
         """End now: cancel what waits, kill what runs, and wait for the processes to be gone."""
+        self.dispatcher.delivery.unretrieved.is_killing = True
         self.dispatcher.close()
         self._cancel_waiting()
         self._drain()
-        self.backend.kill(signal.SIGKILL)
+        self.backend.kill(KILL)
         self._join()
 
     def stats(self) -> ExecutorStats:
@@ -186,11 +190,18 @@ class Core:
             f"queue_size={self.bounds.queue_size}, finished={finished}, failed={dispatcher.failed}"
         )
 
+    def end_killing(self, number: int) -> None:
+        """Cancel what waits and end what runs, by a signal where there are processes."""
+        self.dispatcher.delivery.unretrieved.is_killing = True
+        self.shutdown(False, cancel=True)
+        self.backend.kill(number)
+
     def _end(self) -> None:
         # After all callbacks: the end of the interpreter has to wait for those too.
         self.dispatcher.delivery.call(self._take_leave)
 
     def _take_leave(self) -> None:
+        self.dispatcher.delivery.unretrieved.end(_call_outside)
         log_summary(self.stats, self._began)
         _running.discard(self)
 
@@ -223,6 +234,7 @@ class Core:
         else:
             self.dispatcher.refuse()
             self.backend.discard()
+            self.dispatcher.delivery.unretrieved.end(_call_outside)
 
     def _is_mine(self) -> bool:
         """Whether this very thread is in the middle of a step that a lock of ours makes one."""
@@ -315,6 +327,15 @@ class Core:
             with self._lock:
                 self._map_runner = None
             self._maps_done.set()
+
+
+def _call_outside(call: Callable[[], None]) -> None:
+    """Call something now, unless the collector has come here in the middle of an executor's own step."""
+    for core in list(_running):
+        if core._is_mine():
+            core.backend.note(call)
+            return
+    call()
 
 
 def _at_exit() -> None:

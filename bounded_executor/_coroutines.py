@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from . import _pickling
 from ._async_map import AsyncMap, AsyncSink, AwaitedFuture, Source, fit_for_asyncio
@@ -26,6 +26,7 @@ from ._work import Work
 
 __all__ = ["Coroutines"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Self = TypeVar("Self")
 
@@ -40,7 +41,18 @@ class Coroutines:
 
         def _check_usable(self) -> None: ...
 
+    # With it the arguments are unchecked: a keyword beside those of a ParamSpec has no type (PEP 612).
+    @overload
     async def asubmit(
+        self, fn: Callable[..., T], /, *args: Any, cancel_running: bool, **kwargs: Any
+    ) -> asyncio.Future[T]: ...
+
+    @overload
+    async def asubmit(
+        self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]: ...
+
+    async def asubmit(  # type: ignore[misc]
         self, fn: Callable[..., T], /, *args: Any, cancel_running: bool = False, **kwargs: Any
     ) -> asyncio.Future[T]:
         """Run ``fn(*args, **kwargs)`` in a worker process; to be awaited twice.

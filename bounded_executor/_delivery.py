@@ -16,10 +16,12 @@ from time import monotonic
 from typing import Any
 
 from . import _logs, _pickling
+from ._future import BoundedFuture
 from ._ledger import Ledger
 from ._outcomes import Group
 from ._parts import Pickled, Remote, load
 from ._saying import Log, say_through
+from ._unretrieved import Unretrieved
 
 __all__ = [
     "Delivery",
@@ -81,9 +83,13 @@ class Delivery:
 
     Args:
         ledger: told of every outcome whose callbacks have completed.
+
+    Attributes:
+        unretrieved: counts failures that the program never asks for.
     """
 
     def __init__(self, ledger: Ledger) -> None:
+        self.unretrieved = Unretrieved()
         self._ledger = ledger
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -172,13 +178,25 @@ class Delivery:
                 error = _pickling.load_error(body)
         except BaseException as exc:
             error = exc
+        # What a program has ended itself it need not look at.
+        if error is not None and not (ok is None and self.unretrieved.is_killing):
+            self._watch(future, error)
         _resolve(future, result, error)
         del error, result
         self._ledger.delivered()
 
     def _fail(self, future: Future[Any], error: BaseException) -> None:
         if not future.done():
+            self._watch(future, error)
             _resolve(future, None, error)
+
+    def _watch(self, future: Future[Any], error: BaseException) -> None:
+        try:
+            if isinstance(future, BoundedFuture):
+                self.unretrieved.watch(future, error)
+        except BaseException:
+            # An error's own text may do anything.
+            _log.debug("a failure could not be watched", exc_info=True)
 
     def _deliver_group(self, futures: Sequence[Future[Any]], group: Group) -> None:
         if not group.together:

@@ -10,18 +10,23 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from ._board import Board
+from ._arguments import arguments_of
+from ._backend import KILL
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
 from ._params import Settings
 from ._pickling import name_of
-from ._roster import Child
 from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Endings"]
+if TYPE_CHECKING:
+    from ._board import Board
+    from ._roster import Child
+
+__all__ = ["Endings", "describe"]
 
 _log = Log()
 
@@ -127,15 +132,27 @@ class Endings:
         asked_for = child.retiring or child.condemned or child.revoked
         blameless = child.retiring or child.timed_out or child.revoked
         how = f"process {pid} {describe(status)}"
-        if child.condemned and not child.timed_out and status == -signal.SIGKILL:
+        if child.condemned and not child.timed_out and status == -KILL:
             how = f"process {pid} had closed its connection to this one and was killed"
         if peak:
             how += f"; it had {peak / 2**20:.1f} MiB of memory at most"
         killer = None
-        if status == -signal.SIGKILL and not asked_for and self._kills is not None:
-            killer = self._kills.grown()
+        oom_killed: bool | None = False
+        if status == -KILL:
+            # One that was killed on purpose may have been killed twice.
+            oom_killed = None
+            if not asked_for and self._kills is not None:
+                killer = self._kills.grown()
+                oom_killed = killer is not None if self._kills.counts else None
         if killer:
             how += f"; the kernel counts an out-of-memory kill {killer}"
+        known: dict[str, Any] = {
+            "pid": pid,
+            "signal": -status if status < 0 else None,
+            "exit_status": status if status >= 0 else None,
+            "peak_memory_bytes": peak or None,
+            "oom_killed": oom_killed,
+        }
         if not blameless:
             self.crashed += 1
         if begun or child.timed_out:
@@ -157,7 +174,7 @@ class Endings:
         elif work is not None and work.sink.revoked:
             self._dispatcher.drop(work)
         elif work is not None and child.timed_out:
-            self._time_out(child, work, pid)
+            self._time_out(child, work, known)
         elif work is not None:
             text = f"{work.name} was not finished: its {how}."
             if breaks:
@@ -167,7 +184,7 @@ class Endings:
                     work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
                 )
             else:
-                self._blame(work, lambda tries: TerminatedWorkerError(text + tries))
+                self.blame(work, lambda tries, about: TerminatedWorkerError(text + tries, **known, **about))
         if breaks:
             self._break(
                 "A process in the process pool was terminated abruptly while the future was running or "
@@ -176,7 +193,7 @@ class Endings:
             )
 
     def supervisor_lost(
-        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str
+        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str, why: str
     ) -> bool:
         """Note that the supervisor has ended, and all of its children with it.
 
@@ -185,6 +202,7 @@ class Endings:
             useful: one of its children at least was ready.
             left: what its children leave behind.
             words: the last that it wrote to standard error, where it was watched.
+            why: why no supervisor could be had, where that is known.
 
         Returns:
             Whether what it was started from may be at fault.
@@ -195,7 +213,7 @@ class Endings:
             self._futile_supervisors += 1
         for child, work in left:
             if child.timed_out:
-                self._time_out(child, work, child.pid or 0)
+                self._time_out(child, work, {"pid": child.pid})
             else:
                 self._lose(child, work)
         if not asked_for and useful and self._settings.on_crash == "break":
@@ -204,7 +222,7 @@ class Endings:
             preload = f"; preload={self._settings.preload!r}" if self._settings.preload else ""
             self._break(
                 f"{self._futile_supervisors} supervisor processes in a row ended before any worker process "
-                f"was ready{preload}{_say(words)}",
+                f"was ready{preload}{f': {why}' if why else quote(words)}",
                 None,
             )
         return self._futile_supervisors > 1
@@ -218,42 +236,55 @@ class Endings:
         elif self._dispatcher.runs_alone(work):
             work.losses += 1
             why += f", {work.losses} times, the last time with no other task beside it"
-            self._blame(
-                work, lambda tries: TerminatedWorkerError(f"{work.name} was not finished: {why}.{tries}")
+            self.blame(
+                work,
+                lambda tries, about: TerminatedWorkerError(
+                    f"{work.name} was not finished: {why}.{tries}", pid=child.pid, **about
+                ),
             )
         else:
             self._dispatcher.give_back(work, skip=1)
             item = work.current()
             item.losses += 1
             error = TerminatedWorkerError(
-                f"{work.name} was not finished: {why}. The task itself was not at fault."
+                f"{work.name} was not finished: {why}. The task itself was not at fault.",
+                pid=child.pid,
+                **_about(item),
             )
             if self._settings.task_retries:
                 self._run_again(item, 0.0, error)
             else:
                 self._dispatcher.fail_item(work, work.done, error)
 
-    def _time_out(self, child: Child, work: Work, pid: int) -> None:
+    def _time_out(self, child: Child, work: Work, known: dict[str, Any]) -> None:
         self.timed_out += 1
         stack = "" if child.report is None else child.report.stack()
         at = f"{AT}{stack}" if stack else " Where it was could not be told."
         limit = self._settings.task_timeout
-        self._blame(
+        self.blame(
             work,
-            lambda tries: TaskTimeout(
-                f"{work.name} ran longer than task_timeout={limit} seconds, and its process {pid} was "
-                f"killed.{tries}{at}",
-                stack,
+            lambda tries, about: TaskTimeout(
+                f"{work.name} ran longer than task_timeout={limit} seconds, and its process {known['pid']} "
+                f"was killed.{tries}{at}",
+                stack or None,
+                **known,
+                **about,
             ),
         )
 
-    def _blame(self, work: Work, make_error: Callable[[str], BaseException]) -> None:
-        """Charge the current item a try for the process that it cost."""
+    def blame(self, work: Work, make_error: Callable[[str, dict[str, Any]], BaseException]) -> None:
+        """Charge the current item a try for the process that it cost.
+
+        Args:
+            work: what the process had.
+            make_error: makes the error, of a sentence about the try and what the error knows of the item.
+        """
         self._dispatcher.give_back(work, skip=1)
         item = work.current()
         item.tries += 1
         allowed = self._settings.task_retries
-        error = make_error(f" This was try {item.tries} of {allowed + 1}." if allowed else "")
+        tries = f" This was try {item.tries} of {allowed + 1}." if allowed else ""
+        error = make_error(tries, _about(item))
         if item.tries <= allowed:
             # The exponent is kept within what a float can hold.
             rest = min(LONGEST_REST_SECONDS, REST_SECONDS * 2.0 ** min(item.tries - 1, 100))
@@ -281,8 +312,13 @@ class Endings:
         where = f" or in the initializer {name_of(initializer)}" if initializer is not None else ""
         return (
             f"no worker process comes as far as its first task: {self._stillborn} ended one after the other "
-            f"while they started{where}. The last, {how}{_say(words)}"
+            f"while they started{where}. The last, {how}{quote(words)}"
         )
+
+
+def _about(item: Work) -> dict[str, Any]:
+    """Return what an error knows of a single item, as attributes."""
+    return {"task_name": item.name, "attempts": item.attempts, "arguments": arguments_of(item)}
 
 
 def _first_line(error: BaseException) -> str:
@@ -290,7 +326,8 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition(AT)[0].partition("\n")[0]
 
 
-def _say(words: str) -> str:
+def quote(words: str) -> str:
+    """Say what a process that has ended wrote to standard error, in the end."""
     if not words:
         return ". It wrote nothing to standard error."
     return f". What it wrote to standard error, in the end:\n{words}"

@@ -15,11 +15,11 @@ from __future__ import annotations
 import os
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from . import _pickling
 from ._admission import TellOnce, must_not_block
@@ -225,7 +225,7 @@ class BoundedExecutor(Coroutines, Executor):
         chunksize: int | None = None,
         buffersize: int | None = None,
         unordered: bool = False,
-    ) -> Iterator[T]:
+    ) -> MapIterator[T]:
         """Run ``fn`` over the inputs and yield the results, pulling inputs only as needed.
 
         The first items are submitted at the call; more are pulled as results are fetched. Items
@@ -248,9 +248,9 @@ class BoundedExecutor(Coroutines, Executor):
             unordered: yield results as they arrive, not in the order of the inputs.
 
         Returns:
-            An iterator, with a ``len`` where all inputs have one. An exception of a task, of the input
-            iterator (after the results before it) or a ``TimeoutError`` ends it; that, ``close()`` and
-            dropping it once it has begun cancel what has not started.
+            A :class:`MapIterator`, with a ``len`` where all inputs have one. An exception of a task, of the
+            input iterator (after the results before it) or a ``TimeoutError`` ends it; that, ``close()``
+            and dropping it once it has begun cancel what has not started.
 
         Raises:
             RuntimeError: the executor is shut down.
@@ -281,7 +281,7 @@ class BoundedExecutor(Coroutines, Executor):
             timeout=timeout,
             submit=None if own else self.submit,
         )
-        results = MapIterator(run, self, core.begin_map, length_of(iterables))
+        results: MapIterator[T] = MapIterator(run, self, core.begin_map, length_of(iterables))
         run.top_up()
         if buffersize is None:
             # Not before: a shutdown by another thread, or by a ``__del__``, would run it at the same time.
@@ -332,6 +332,13 @@ class BoundedExecutor(Coroutines, Executor):
         """Return the counters as they are now."""
         return self._core.stats()
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} cannot be copied or pickled, since it has threads of its own. Pass it "
+            "on as it is, or make another one. For a task whose function or arguments refer to it, leave it "
+            "out of them, as by __getstate__ of the object that has it."
+        )
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._core.describe()}>"
 
@@ -364,6 +371,7 @@ class BoundedExecutor(Coroutines, Executor):
         except Exception as error:
             future.set_running_or_notify_cancel()
             future.set_exception(error)
+            core.dispatcher.delivery.unretrieved.watch(future, error)
             try:
                 return future
             finally:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn, TypeVar, cast
 
 from ._map import MapRun
 
 __all__ = ["MapIterator", "length_of"]
 
 
-class MapIterator(Iterator[Any]):
+T = TypeVar("T")
+
+
+class MapIterator(Iterator[T]):
     """The results of a ``map`` call; one thread at a time may use it.
 
-    Closing or dropping one that has begun cancels what has not started. One that has not begun
-    is run to its end by the executor's shutdown, see ``BoundedProcessPoolExecutor.map``.
+    It has a ``len``, how many results are still to come, where all inputs had one. Closing or dropping one
+    that has begun cancels what has not started. One that has not begun is run to its end by the executor's
+    shutdown, see ``BoundedProcessPoolExecutor.map``.
     """
 
     def __init__(
@@ -28,13 +32,13 @@ class MapIterator(Iterator[Any]):
         self._executor: object | None = executor
         self._on_begin = on_begin
         self._pid = os.getpid()
-        self._values = run.fetched.values
+        self._values: Any = run.fetched.values
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         # All that there is to do for most results.
         values = self._values
         if values:
-            value = values[0]
+            value: T = values[0]
             # Not `popleft`: when that has returned a signal's handler may raise, and the value would be lost.
             del values[0]
             return value
@@ -47,7 +51,7 @@ class MapIterator(Iterator[Any]):
         if not run.begun:
             self._on_begin(run)
         try:
-            return run.advance()
+            return cast(T, run.advance())
         finally:
             if run.finished:
                 self._executor = None
@@ -71,6 +75,9 @@ class MapIterator(Iterator[Any]):
         self._run.begun = True
         self._run.cancel()
         self._executor = None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the results of a map cannot be copied or pickled. Make a list of them first.")
 
     def __del__(self) -> None:
         run = getattr(self, "_run", None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from . import _allowance
+from ._memory import kernel_text
 
 __all__ = ["KillCounter"]
 
@@ -25,6 +26,11 @@ class KillCounter:
             break
         self._count = self._read()
         self._read_at = monotonic()
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is such a count."""
+        return self._file is not None
 
     def grown(self) -> str | None:
         """Return where, and in what time, the count has grown since the last call; None when it has not."""
@@ -49,7 +55,7 @@ def _counters() -> Iterator[tuple[Path, str]]:
 
 def _read(file: Path) -> int | None:
     try:
-        for line in file.read_text().splitlines():
+        for line in kernel_text(file).splitlines():
             name, _, count = line.partition(" ")
             if name == "oom_kill":
                 return int(count)

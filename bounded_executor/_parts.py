@@ -51,6 +51,16 @@ class Parts:
     def __len__(self) -> int:
         return len(self._pickled) + sum(map(len, self._buffers))
 
+    @property
+    def pickled(self) -> bytes | memoryview:
+        """The pickle, which lacks the buffers."""
+        return self._pickled
+
+    @property
+    def buffer_count(self) -> int:
+        """How many buffers it lacks."""
+        return len(self._buffers)
+
     def load(self) -> Any:
         """Return the object, which takes over the buffers as they are."""
         return pickle.loads(self._pickled, buffers=self._buffers)

@@ -10,34 +10,39 @@ is up to *references*: those of an executor (``_exports``) in the parent, those 
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import io
 import multiprocessing.context
 import os
 import pickle
 import sys
-import threading
 import traceback
+import types
+import warnings
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
 from enum import EnumMeta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
-from types import FunctionType, ModuleType
-from typing import Any, Protocol
+from operator import mul
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 
 from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
+from ._locks import Lock
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
-from ._store import Comparing
 
 __all__ = [
+    "LAZY",
+    "GlobalPickler",
     "NotShared",
     "References",
     "Start",
@@ -45,6 +50,7 @@ __all__ = [
     "can_import",
     "drop_traceback",
     "dump",
+    "dump_apart",
     "dump_args",
     "dump_call",
     "dump_error",
@@ -53,16 +59,23 @@ __all__ = [
     "dump_inherited",
     "dump_parts",
     "is_interrupt",
-    "is_same",
+    "load_apart",
     "load_error",
     "look_again",
     "name_of",
     "receive_descriptors",
     "refer_by",
+    "remote_traceback",
     "summary",
+    "text_of",
 ]
 
+T = TypeVar("T")
+
 _log = Log()
+
+# What a global that is imported lazily is until its first use, since Python 3.15.
+LAZY: tuple[Any, ...] = (types.LazyImportType,) if hasattr(types, "LazyImportType") else ()
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
 _RemoteTraceback: Any = _stdlib_process._RemoteTraceback
@@ -153,6 +166,12 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
+        if type(obj).__module__ == "_ctypes" and hasattr(obj, "_length_"):
+            # An array's class, which belongs to the module that was running when it was first asked for.
+            return mul, (obj._type_, obj._length_)
+        if isinstance(obj, LAZY):
+            # It has no name that could be sent.
+            return _itself, (obj.resolve(),)
         reduced = super().reducer_override(obj)
         slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
         if slotted and isinstance(reduced, tuple):
@@ -162,6 +181,10 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
                     one.setdefault("__slots__", vars(obj)["__slots__"])
                     break
         return reduced
+
+
+def _itself(obj: T) -> T:
+    return obj
 
 
 def _make_cached_property(function: Callable[..., Any], name: str | None) -> cached_property[Any]:
@@ -377,18 +400,29 @@ def _refuses_attributes(cls: type) -> bool:
 
 def dump_error(error: BaseException) -> bytes:
     """Return an exception with its traceback as text; an unpicklable one keeps its text."""
-    frames = _traceback.__get__(error)
-    try:
-        text = "".join(traceback.format_exception(type(error), error, frames))
-    except BaseException:
-        # It has attributes that raise.
-        text = "".join((*traceback.format_tb(frames), summary(error), "\n"))
+    text = text_of(error)
     try:
         body: bytes | None = dump(_Refusing(error) if _refuses_attributes(type(error)) else error)[0]
         reason = ""
     except BaseException as exc:
         body, reason = None, summary(exc)
     return pickle.dumps((body, reason, summary(error), text), pickle.HIGHEST_PROTOCOL)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error with its traceback, as it would be printed; raises nothing that is an ``Exception``."""
+    frames = _traceback.__get__(error)
+    parts = type(error), error, frames
+    with contextlib.suppress(Exception):
+        return "".join(traceback.format_exception(*parts))
+    try:
+        # Python 3.15 warns of frames of a main module that was imported, and warnings may be errors.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return "".join(traceback.format_exception(*parts))
+    except Exception as unfit:
+        # Sources are asked of the loaders of modules, which may be anything.
+        return f"{summary(error)}\n(Its traceback cannot be printed: {summary(unfit)})\n"
 
 
 def load_error(body: Pickled) -> BaseException:
@@ -398,7 +432,7 @@ def load_error(body: Pickled) -> BaseException:
         error = body.load()
         if isinstance(error, KeyboardInterrupt):
             # So that it is known for a task's; see `is_interrupt`.
-            _cause.__set__(error, _RemoteTraceback("".join(traceback.format_exception(error))))
+            _cause.__set__(error, _RemoteTraceback(text_of(error)))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:
@@ -415,6 +449,12 @@ def load_error(body: Pickled) -> BaseException:
             )
     _cause.__set__(error, _RemoteTraceback(text))
     return error
+
+
+def remote_traceback(error: BaseException) -> str | None:
+    """Return the traceback that a worker has written of an error; None for an error of this process."""
+    cause: Any = error.__cause__
+    return str(cause.tb) if isinstance(cause, _RemoteTraceback) else None
 
 
 def _drop_frames(error: BaseException | None) -> None:
@@ -475,7 +515,7 @@ class Start:
         self.begun = False
         self.stands_in = True
         self.twins: dict[int, tuple[Any, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def duplicate_for_child(self, fd: int) -> int:
         if self.begun:
@@ -552,31 +592,64 @@ class _StartingPickler(_ByValuePickler):
     def reducer_override(self, obj: Any) -> Any:
         if not self._files and isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
             raise pickle.PicklingError("it is an open file")
+        if isinstance(obj, MethodType) and getattr(obj.__self__, obj.__name__, None) != obj:
+            # The program has put another function there since, or one of another name.
+            return MethodType, (obj.__func__, obj.__self__)
         return super().reducer_override(obj)
 
 
-def _dump_starting(
-    obj: Any, file: Any, start: Start, references: References | None, *, files: bool = False
-) -> None:
-    set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
-    twins = len(start.twins)
-    set_spawning_popen(start)
-    try:
-        _StartingPickler(file, start, references, files=files).dump(obj)
-    except NotShared:
-        # What else it consists of is no news.
-        for key in list(start.twins)[twins:]:
-            del start.twins[key]
-        raise
-    finally:
-        set_spawning_popen(None)
-    start.tell(twins)
+class GlobalPickler:
+    """Pickles globals of the main module one after the other; they share the pickler's memo.
+
+    Args:
+        file: is written to.
+        start: takes what a starting process must be given.
+        references: how to refer to the main module's objects.
+        files: open files may be in what is pickled, as standard streams by cloudpickle.
+    """
+
+    def __init__(
+        self, file: Any, start: Start, references: References | None, *, files: bool = False
+    ) -> None:
+        self._start = start
+        self._pickler: Any = _StartingPickler(file, start, references, files=files)
+
+    @property
+    def memo(self) -> dict[int, tuple[int, Any]]:
+        """What has been pickled: place and object, by identity."""
+        copied: dict[int, tuple[int, Any]] = self._pickler.memo.copy()
+        return copied
+
+    @memo.setter
+    def memo(self, memo: dict[int, tuple[int, Any]]) -> None:
+        self._pickler.memo = memo
+
+    def dump(self, obj: Any) -> None:
+        """Write the pickle of one.
+
+        Raises:
+            NotShared: workers could only have a private copy of something that is meant to be shared.
+        """
+        set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
+        start = self._start
+        twins = len(start.twins)
+        set_spawning_popen(start)
+        try:
+            self._pickler.dump(obj)
+        except NotShared:
+            # What else it consists of is no news.
+            for key in list(start.twins)[twins:]:
+                del start.twins[key]
+            raise
+        finally:
+            set_spawning_popen(None)
+        start.tell(twins)
 
 
 def dump_inherited(obj: Any, start: Start, references: References | None = None) -> bytes:
     """Return the pickle of what a starting process may be given; what it needs is in ``start``."""
     buffer = io.BytesIO()
-    _dump_starting(obj, buffer, start, references, files=True)
+    GlobalPickler(buffer, start, references, files=True).dump(obj)
     return buffer.getvalue()
 
 
@@ -587,20 +660,66 @@ def dump_global(value: Any, start: Start, references: References) -> memoryview:
         NotShared: workers could only have a private copy of something that is meant to be shared.
     """
     buffer = io.BytesIO()
-    _dump_starting(value, buffer, start, references)
+    GlobalPickler(buffer, start, references).dump(value)
     return buffer.getbuffer()
 
 
-def is_same(value: Any, references: References, record: Any) -> bool:
-    """Return whether :func:`dump_global` makes of a value what is in a record."""
-    start = Start()
-    try:
-        _dump_starting(value, Comparing(record), start, references)
-    except Exception:
-        return False
-    finally:
-        start.close()
-    return bool(record.left == 0)
+# Their types have reducers for starting processes, and need none: anything can be made of them anywhere.
+_ANYWHERE = (partial, MethodType, type(list.append), type(int.__add__))
+
+
+class _ApartPickler(_ByValuePickler):
+    def __init__(self, file: Any, references: References | None) -> None:
+        super().__init__(file, references)
+        self.apart: list[Any] = []
+        self._reducers = ForkingPickler(io.BytesIO()).dispatch_table
+
+    def persistent_id(self, obj: Any) -> int | None:
+        kind = type(obj)
+        if not kind.__module__.startswith("multiprocessing.") and (
+            isinstance(obj, _ANYWHERE) or kind in _COPIED or kind not in self._reducers
+        ):
+            return None
+        self.apart.append(obj)
+        return len(self.apart) - 1
+
+
+# What `copyreg` knows is in that table as well.
+_COPIED = frozenset(copyreg.dispatch_table)
+
+
+class _ApartUnpickler(pickle.Unpickler):
+    def __init__(self, file: Any, apart: list[Any]) -> None:
+        super().__init__(file)
+        self._apart = apart
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._apart[pid]
+
+
+def dump_apart(obj: Any, references: References | None = None) -> tuple[bytes, list[Any]]:
+    """Return the pickle of something without what only a starting process can be given, and that.
+
+    Raises:
+        NotShared: some of it was made for the fork start method.
+    """
+    buffer = io.BytesIO()
+    pickler = _ApartPickler(buffer, references)
+    pickler.dump(obj)
+    if pickler.apart and os.name == "posix":
+        # It is pickled when a process is started, whose error would come late.
+        trial = Start()
+        trial.stands_in = False
+        try:
+            dump_inherited(pickler.apart, trial)
+        finally:
+            trial.close()
+    return buffer.getvalue(), pickler.apart
+
+
+def load_apart(data: bytes, apart: list[Any]) -> Any:
+    """Return what :func:`dump_apart` was given, with what was left apart as it is in this process."""
+    return _ApartUnpickler(io.BytesIO(data), apart).load()
 
 
 def receive_descriptors(fds: list[int]) -> None:

@@ -1,4 +1,10 @@
-"""How the pages are built: ``tox -e docs``."""
+"""How the pages are built: ``tox -e docs``, or ``sphinx-build`` with the group docs."""
+
+import sys
+from pathlib import Path
+
+# The reference is that of this checkout.
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 project = "bounded_executor"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
@@ -17,6 +23,6 @@ nitpick_ignore_regex = [
     ),
     (
         "py:.*",
-        r"(BaseException|Exception|TypeError|ValueError|RuntimeError|TimeoutError|OSError|BrokenProcessPool)",
+        r"(BaseException|Exception|TypeError|ValueError|RuntimeError|TimeoutError|OSError|CancelledError|BrokenProcessPool)",
     ),
 ]

@@ -23,14 +23,19 @@ def take_sigint() -> None:
 
 
 def start(
-    *options: object, cwd: Path | None = None, stdin: Any = subprocess.PIPE, **extra: str
+    *options: object,
+    cwd: Path | None = None,
+    stdin: Any = subprocess.PIPE,
+    stdout: Any = subprocess.PIPE,
+    stderr: Any = subprocess.PIPE,
+    **extra: str,
 ) -> subprocess.Popen[str]:
-    """Start it with pipes; ``extra`` goes into its environment."""
+    """Start it, with pipes where nothing else is given; ``extra`` goes into its environment."""
     return subprocess.Popen(
         [*COMMAND, *map(str, options)],
         stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
         env=script_environment(**extra),
         cwd=cwd,
         start_new_session=True,

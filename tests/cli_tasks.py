@@ -55,6 +55,10 @@ def of_all_kinds(text: str) -> Any:
     return a_set(die(hold(text)))
 
 
+def take_a_nap(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 def length(text: str) -> int:
     return len(text)
 

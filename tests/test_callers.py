@@ -62,6 +62,42 @@ def test_what_was_admitted_above_the_bound_is_said_once(caplog: pytest.LogCaptur
     assert "queue_size=2" in caplog.text
 
 
+@pytest.mark.parametrize("caller", ["coroutine", "run_in_executor", "callback"])
+def test_the_record_recommends_what_fits_the_caller(
+    caller: str, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    async def of_a_coroutine() -> None:
+        ex.submit(tasks.give)
+
+    async def of_the_loop() -> None:
+        asyncio.get_running_loop().run_in_executor(ex, tasks.give)
+
+    with BoundedProcessPoolExecutor(2, queue_size=2) as ex, Gate(tmp_path) as gate:
+        if caller == "callback":
+            other = ex.submit(tasks.give)
+            ended = threading.Event()
+            held = ex.submit(gate.hold)
+            other.result(PATIENCE)
+            ex.submit(gate.hold)
+
+            def submit(_: Future[Any]) -> None:
+                ex.submit(tasks.give)
+                ended.set()
+
+            # On the thread that runs callbacks, with both slots taken.
+            with BoundedProcessPoolExecutor(1) as another:
+                another.submit(tasks.give).add_done_callback(submit)
+                assert ended.wait(PATIENCE)
+            assert not held.done()
+        else:
+            for _ in range(2):
+                ex.submit(gate.hold)
+            asyncio.run(of_a_coroutine() if caller == "coroutine" else of_the_loop())
+    (record,) = [record for record in caplog.records if "admitted above the bound" in record.getMessage()]
+    assert ("Use asubmit" in record.getMessage()) == (caller != "callback")
+    assert ("Submit from another thread" in record.getMessage()) == (caller == "callback")
+
+
 async def gather_through_the_loop(ex: BoundedProcessPoolExecutor) -> list[int]:
     loop = asyncio.get_running_loop()
     return await asyncio.gather(*[loop.run_in_executor(ex, tasks.double, n) for n in range(30)])

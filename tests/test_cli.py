@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from cli_runs import COMMAND, inputs_of, lines_of, one_line, run, start
 from helpers import script_environment, start_script, wait_until
+
+import bounded_executor
 
 
 @pytest.fixture
@@ -78,6 +81,10 @@ def test_keep_going_goes_on() -> None:
     out, err = run("cli_tasks:fail_on_bad", "--workers", 1, "--keep-going", given="1\nbad\n3\n", status=1)
     assert inputs_of(out) == ["1", "bad", "3"]
     assert ["error" in line for line in out] == [False, True, False]
+    assert set(out[1]) == {"input", "error", "traceback", "seconds", "attempts"}
+    first, *_, last = out[1]["traceback"].splitlines()
+    assert (first, last) == ("Traceback (most recent call last):", "ValueError: it is bad")
+    assert "in fail_on_bad\n" in out[1]["traceback"]
     assert "2 succeeded, 1 failed" in one_line(err)
 
 
@@ -85,12 +92,21 @@ def test_a_result_that_is_not_json_is_that_lines_error() -> None:
     out, _ = run("cli_tasks:a_set", "--workers", 1, "--keep-going", given="1\nset\n3\n", status=1)
     assert [line.get("result") for line in out] == ["1", None, "3"]
     assert "TypeError: the result is not JSON-serializable" in out[1]["error"]
+    assert out[1]["traceback"] is None
 
 
 def test_a_process_that_dies_is_that_lines_error() -> None:
     out, _ = run("cli_tasks:die", "--workers", 1, "--keep-going", given="1\ndie\n3\n", status=1)
     assert [line.get("result") for line in out] == ["1", None, "3"]
     assert out[1]["error"].startswith("TerminatedWorkerError: ")
+    assert out[1]["traceback"] is None
+
+
+def test_where_a_task_was_that_took_too_long_is_its_traceback() -> None:
+    options = ["--json", "--workers", 1, "--task-timeout", 0.5]
+    (line,), _ = run("cli_tasks:take_a_nap", *options, given="[100]\n", status=1)
+    assert line["error"].startswith("TaskTimeout: ")
+    assert "in take_a_nap" in line["traceback"]
 
 
 def test_a_log_record_is_a_line_as_others_are() -> None:
@@ -202,6 +218,16 @@ BAD_USES = [
     (["cli_tasks:nothing"], "has no 'nothing'"),
     (["cli_tasks:not_a_function"], "'cli_tasks:not_a_function' is not callable"),
     (["cli_tasks"], "'cli_tasks' does not name a function"),
+    (["cli_tasks:uper"], "has no 'uper', asked for by 'cli_tasks:uper'. Did you mean 'upper'?"),
+    (["cli_tasks:Words.cuont"], "Did you mean 'count'?"),
+    (["cli_tasks:words.count"], "Did you mean 'Words'?"),
+    (
+        ["cli_task:upper"],
+        "there is no module 'cli_task', asked for by 'cli_task'. Did you mean 'cli_tasks'?",
+    ),
+    (["concurrent.future:wait"], "Did you mean 'concurrent.futures'?"),
+    (["cli_tasks.upper"], "write it as package.module:function, as cli_tasks:upper"),
+    (["cli_tasks:upper", "--preload", "jsno"], "there is no module 'jsno' to preload. Did you mean 'json'?"),
     (["cli_tasks:upper", "no/such/file"], "cannot read no/such/file"),
     (["cli_tasks:upper", "."], "cannot read ."),
     (["cli_tasks:upper", "--output", "no/such/folder/file"], "cannot write to no/such/folder/file"),
@@ -281,6 +307,71 @@ def test_a_full_disk_is_told() -> None:
         )
     assert done.returncode == 2
     assert "cannot write to standard output: No space left" in one_line(done.stderr)
+
+
+def test_a_reader_that_has_enough_ends_the_run_without_a_word() -> None:
+    read, write = os.pipe()
+    with start("cli_tasks:upper", "--workers", 1, stdout=write) as process:
+        os.close(write)
+        assert process.stdin and process.stderr
+        process.stdin.write("a\n")
+        process.stdin.flush()
+        with os.fdopen(read) as head:
+            assert json.loads(head.readline())["result"] == "A"
+        process.stdin.write("b\n")
+        process.stdin.flush()
+        # Standard input is still open.
+        assert process.wait(60) == 141
+        assert process.stderr.read() == ""
+
+
+def test_a_named_pipe_that_is_not_read_any_more_is_told(tmp_path: Path) -> None:
+    os.mkfifo(fifo := tmp_path / "fifo")
+    with start("cli_tasks:upper", "--workers", 1, "--output", fifo) as process:
+        assert process.stdin and process.stderr
+        open(fifo).close()
+        process.stdin.write("a\n")
+        process.stdin.flush()
+        assert process.wait(60) == 2
+        assert f"cannot write to {fifo}: Broken pipe" in one_line(process.stderr.read())
+
+
+def test_standard_error_that_is_not_read_any_more_does_no_harm(source: Path, written: Path) -> None:
+    source.write_text("a\nbad\nc\n")
+    read, write = os.pipe()
+    options = ["--keep-going", "--workers", 1, "--output", written]
+    with start("cli_tasks:fail_on_bad", source, *options, stderr=write) as process:
+        os.close(write)
+        os.close(read)
+        assert process.wait(60) == 1
+    assert inputs_of(lines_of(written)) == ["a", "bad", "c"]
+
+
+@pytest.mark.parametrize("quiet", [(), ("--quiet",)], ids=["", "quiet"])
+def test_waiting_for_a_terminal_is_told(quiet: tuple[str, ...]) -> None:
+    ours, theirs = os.openpty()
+    with start("cli_tasks:upper", "--workers", 1, *quiet, stdin=theirs) as process:
+        os.close(theirs)
+        assert process.stdout and process.stderr
+        if not quiet:
+            # Nothing was typed yet.
+            assert (
+                "reading inputs from the terminal, one a line; Ctrl-D ends them" in process.stderr.readline()
+            )
+        os.write(ours, b"typed\n\x04")
+        out, err = process.communicate(timeout=60)
+    os.close(ours)
+    assert [json.loads(line)["result"] for line in out.splitlines()] == ["TYPED"]
+    assert ("1 succeeded" in err) == (not quiet)
+    assert "reading" not in err
+
+
+def test_the_version() -> None:
+    done = subprocess.run(
+        [*COMMAND[:-1], "--version"], capture_output=True, env=script_environment(), timeout=60, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"bounded-executor {bounded_executor.__version__}\n"
 
 
 def test_a_retry_is_counted_in_the_output() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_runs import inputs_of, lines_of, on_a_terminal, start
-from helpers import wait_until
+from helpers import start_script, wait_until
 
 
 @pytest.fixture
@@ -58,6 +59,37 @@ def test_the_bar_counts_what_is_done_and_not_only_what_is_written(
     assert ("1 retried" if columns == 80 else "1 again") in shown
     assert "2 succeeded, 2 failed, 1 retried" in shown.splitlines()[-1]
     assert inputs_of(lines_of(written)) == [str(gate), "a", "set", "die"]
+
+
+def test_lines_have_the_share_and_the_time_left_where_the_number_of_inputs_is_known(
+    source: Path, written: Path
+) -> None:
+    code = """
+        import sys
+        from bounded_executor._cli import main, progress
+
+        # One line for each task that has ended.
+        progress.LINE_SECONDS = 0
+        if __name__ == "__main__":
+            sys.exit(main(["map", "cli_tasks:upper", *sys.argv[1:]]))
+        """
+    source.write_text("a\nb\nc\nd\n")
+    written.write_text('{"input": "a", "result": "A", "seconds": 0.1, "attempts": 1}\n')
+    options = [source, "--workers", 1, "--output", written, "--resume"]
+    with start_script(code, *options) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    *lines, summary = err.splitlines()
+    assert lines
+    for line in lines:
+        found = re.fullmatch(
+            r"bounded-executor: (\d)/4 \((\d+) %\) done, 0 failed, .*/s, \d running, \d:\d\d, \d:\d\d left",
+            line,
+        )
+        assert found, line
+        assert int(found[2]) == 25 * int(found[1])
+    assert lines[-1].endswith("0:00 left")
+    assert "4 succeeded, 0 failed, 1 of them written before" in summary
 
 
 def test_lines_count_what_is_done_where_there_is_no_terminal(tmp_path: Path, written: Path) -> None:

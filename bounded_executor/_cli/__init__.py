@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 for success, 1 where an input failed, 2 for bad usage or input, 130 for Ctrl-C,
-        143 for SIGTERM.
+        141 where nothing reads standard output any more, 143 for SIGTERM.
 
     To be called in the main thread, which receives signals.
     """

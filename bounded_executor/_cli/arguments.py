@@ -14,6 +14,16 @@ __all__ = ["executor_parameters", "parse_arguments"]
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        try:
+            from .. import __version__ as version
+        except ImportError:
+            version = "of an unknown version, since it is not installed"
+        print(PROGRAM, version)
+        parser.exit(0)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
@@ -124,7 +134,8 @@ def _map_parser() -> argparse.ArgumentParser:
         prog=f"{PROGRAM} map",
         description=_ABOUT_MAP,
         epilog="Exit status: 0 all succeeded, 1 an input failed or the run broke off, "
-        "2 bad usage, input or output, 130 interrupted, 143 ended by SIGTERM.",
+        "2 bad usage, input or output, 130 interrupted, 141 nothing reads standard output any more, "
+        "143 ended by SIGTERM.",
     )
     command.add_argument("function", help="package.module:function; the current directory is looked in too")
     command.add_argument(
@@ -149,6 +160,7 @@ def _check_command(arguments: Sequence[str]) -> None:
     parser = _Parser(
         prog=PROGRAM, description="Run a function over many inputs, in processes, with flat memory."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
     parser.add_argument("command", choices=["map"], help=f"map: {_ABOUT_MAP} See map --help.")
     parser.parse_args(arguments)
 

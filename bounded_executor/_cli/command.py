@@ -12,7 +12,7 @@ from .._pool import BoundedProcessPoolExecutor
 from .arguments import executor_parameters, parse_arguments
 from .function import check_modules, find_function, see_current_directory
 from .inputs import Inputs
-from .output import Unwritable, open_output
+from .output import ReaderGone, Unwritable, open_output
 from .problems import Unusable, say
 from .progress import Counts, choose_progress
 from .records import records_said
@@ -20,6 +20,8 @@ from .resume import Written, check_fits, read_written
 from .run import Run
 
 __all__ = ["run_command"]
+
+READER_GONE = 141
 
 
 def run_command(arguments: Sequence[str] | None) -> int:
@@ -30,6 +32,9 @@ def run_command(arguments: Sequence[str] | None) -> int:
         return left.code if isinstance(left.code, int) else 2
     try:
         return _map(options)
+    except ReaderGone:
+        # As shells tell of a program that SIGPIPE has ended, which most programs do of.
+        return READER_GONE
     except (Unusable, Unwritable) as error:
         say(str(error))
         return 2
@@ -53,7 +58,11 @@ def _run(options: argparse.Namespace, function: Callable[..., Any]) -> int:
         if options.output is not None and inputs.is_file(options.output):
             raise Unusable(f"{options.output} is both input and output")
         written = _read_written(options, inputs) if options.resume else None
-        counts = Counts(None if options.quiet else inputs.count())
+        counts = Counts(
+            None if options.quiet else inputs.count(),
+            before=0 if written is None else written.count,
+            failed_before=0 if written is None else written.failed,
+        )
         executor = _executor(options, counts)
         output = open_output(
             options.output, keep=None if written is None else written.length, overwrite=options.overwrite
@@ -61,6 +70,9 @@ def _run(options: argparse.Namespace, function: Callable[..., Any]) -> int:
     except BaseException:
         inputs.close()
         raise
+
+    if inputs.is_terminal and not options.quiet:
+        say("reading inputs from the terminal, one a line; Ctrl-D ends them")
 
     def running() -> int:
         stats = executor.stats()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import importlib.util
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,14 +35,17 @@ def find_function(name: str) -> Callable[..., Any]:
     """
     module_name, colon, attributes = name.partition(":")
     if not (module_name and colon and attributes):
-        raise Unusable(f"{name!r} does not name a function: write it as package.module:function")
+        module_name, dot, attributes = name.rpartition(".")
+        hint = f", as {module_name}:{attributes}" if dot and module_name and attributes and not colon else ""
+        raise Unusable(f"{name!r} does not name a function: write it as package.module:function{hint}")
     found: Any = _import(module_name)
     where = f"module {module_name!r}"
     for attribute in attributes.split("."):
         try:
             found = getattr(found, attribute)
         except AttributeError:
-            raise Unusable(f"{where} has no {attribute!r}, asked for by {name!r}") from None
+            hint = _nearly(attribute, _callables(found))
+            raise Unusable(f"{where} has no {attribute!r}, asked for by {name!r}{hint}") from None
         where = f"{attribute!r} of {where}"
     if not callable(found):
         raise Unusable(f"{name!r} is not callable, it is of type {type(found).__name__}")
@@ -54,7 +60,7 @@ def check_modules(names: Iterable[str]) -> None:
         except (ImportError, ValueError):
             known = False
         if not known:
-            raise Unusable(f"there is no module {name!r} to preload")
+            raise Unusable(f"there is no module {name!r} to preload{_nearly_module(name)}")
 
 
 def _import(name: str) -> Any:
@@ -62,7 +68,31 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise Unusable(f"there is no module {error.name!r}, asked for by {name!r}") from None
+            hint = _nearly_module(error.name)
+            raise Unusable(f"there is no module {error.name!r}, asked for by {name!r}{hint}") from None
         raise Unusable(f"module {name!r} cannot be imported: {one_line(error)}") from None
     except (Exception, SystemExit) as error:
         raise Unusable(f"module {name!r} cannot be imported: {one_line(error)}") from None
+
+
+def _nearly(name: str, names: Iterable[str]) -> str:
+    """Return a question about the name that was meant, as the end of a message; empty where there is none."""
+    close = difflib.get_close_matches(name, names, n=1)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
+def _nearly_module(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    path = getattr(sys.modules.get(parent), "__path__", ()) if parent else None
+    names = [f"{parent}.{found.name}" if parent else found.name for found in pkgutil.iter_modules(path)]
+    return _nearly(name, names if last else ())
+
+
+def _callables(owner: Any) -> list[str]:
+    names = []
+    for name in dir(owner):
+        # What an attribute does when it is asked for is its own matter.
+        with contextlib.suppress(Exception):
+            if callable(getattr(owner, name)) and not name.startswith("__"):
+                names.append(name)
+    return names

@@ -82,6 +82,11 @@ class Inputs:
         """Whether it is a named regular file, which may be read more than once."""
         return self._path is not None and stat.S_ISREG(os.fstat(self._file.fileno()).st_mode)
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the inputs are typed."""
+        return self._file.isatty()
+
     def is_file(self, path: str) -> bool:
         """Return whether the inputs come from the file of this name."""
         try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .problems import Unusable
 
-__all__ = ["Output", "Unwritable", "open_output", "result_line"]
+__all__ = ["Output", "ReaderGone", "Unwritable", "open_output", "result_line"]
 
 # How long a line may have been written without having been forced to the disk.
 SYNC_SECONDS = 2.0
@@ -22,12 +22,16 @@ class Unwritable(Exception):
     """A result could not be written; the message is one line that names the file."""
 
 
+class ReaderGone(Exception):
+    """What reads standard output has closed it, as ``head`` does when it has enough."""
+
+
 def result_line(value: Any, outcome: dict[str, Any], seconds: float | None, attempts: int) -> bytes:
     """Return the line of one input.
 
     Args:
         value: the input.
-        outcome: ``{"result": ...}`` or ``{"error": text}``.
+        outcome: ``{"result": ...}``, or ``{"error": text, "traceback": text}``.
         seconds: how long it ran; None where that is not known.
         attempts: how often it was started.
 
@@ -59,11 +63,20 @@ class Output:
         self._unsafe_since: float | None = None
 
     def write(self, line: bytes) -> None:
-        """Write one line, past every buffer of this process; raise Unwritable if it cannot be."""
+        """Write one line, past every buffer of this process.
+
+        Raises:
+            ReaderGone: it is standard output, and nothing reads that any more.
+            Unwritable: it cannot be written.
+        """
         rest = memoryview(line)
         try:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
+        except BrokenPipeError as error:
+            if not self._ours:
+                raise ReaderGone from None
+            raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
         except OSError as error:
             raise Unwritable(f"cannot write to {self._name}: {error.strerror}") from None
         if self._durable and self._unsafe_since is None:
@@ -130,6 +143,9 @@ def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Outpu
 
 
 def _lock(file: int, path: str) -> None:
+    if sys.platform == "win32":
+        # A lock there is on bytes, and keeps others from reading them.
+        return
     # It ends with the process, however that ends.
     try:
         import fcntl

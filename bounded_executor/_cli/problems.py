@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 __all__ = ["PROGRAM", "Unusable", "one_line", "say"]
@@ -21,5 +22,10 @@ def one_line(error: BaseException) -> str:
 
 def say(text: str) -> None:
     """Write one line of ours to standard error."""
-    # The newline in the same write: more than one thread says something.
-    print(f"{PROGRAM}: {text}\n", end="", file=sys.stderr, flush=True)
+    if sys.stderr is None:
+        # `print` would take standard output.
+        return
+    # It may be closed, or nothing reads it any more, as after `2>&1 | head`. The run goes on.
+    with contextlib.suppress(OSError, ValueError):
+        # The newline in the same write: more than one thread says something.
+        print(f"{PROGRAM}: {text}\n", end="", file=sys.stderr, flush=True)

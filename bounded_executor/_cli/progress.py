@@ -24,16 +24,20 @@ class Counts:
 
     Args:
         total: number of inputs, None if it is not known.
+        before: lines that an earlier run has written.
+        failed_before: how many of these have an error.
 
     Attributes:
-        skipped: inputs that an earlier run has written.
+        skipped: inputs that were found among those lines.
         results: lines written with a result.
         errors: lines written with an error.
         unfit: errors among these whose task succeeded, with a result that JSON has no form for.
     """
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, total: int | None, *, before: int = 0, failed_before: int = 0) -> None:
         self.total = total
+        self._before = before
+        self._failed_before = failed_before
         self.skipped = 0
         self.results = 0
         self.errors = 0
@@ -62,6 +66,17 @@ class Counts:
         """Inputs that are done with, those of earlier runs included."""
         return self._succeeded + self._failed + self.skipped
 
+    def share(self) -> int | None:
+        """Return how much is done, in percent; None where the number of inputs is not known."""
+        return min(100, 100 * self.done // self.total) if self.total else None
+
+    def left(self) -> float | None:
+        """Return the seconds that the rest will take at the rate so far; None where that is not known."""
+        ended = self._succeeded + self._failed
+        if self.total is None or not ended:
+            return None
+        return max(0, self.total - self.done) * self.elapsed / ended
+
     def texts(self, running: int, *, narrow: bool = False) -> list[str]:
         """Return what is shown while the run goes on, part by part.
 
@@ -72,7 +87,7 @@ class Counts:
         ended = self._succeeded + self._failed
         return [
             f"{self.done}" if self.total is None else f"{self.done}/{self.total}",
-            f"{self._failed + self.unfit} failed",
+            f"{self._failed_before + self._failed + self.unfit} failed",
             *([f"{self._retried} {'again' if narrow else 'retried'}"] if self._retried else []),
             f"{ended / max(self.elapsed, 1e-6):.1f}/s",
             f"{running} {'run' if narrow else 'running'}",
@@ -80,12 +95,13 @@ class Counts:
         ]
 
     def summary(self) -> str:
-        """Return the line for the end of the run; it is about lines that were written."""
+        """Return the line for the end of the run; it is about all lines that stand in the output."""
         lines = self.results + self.errors
-        skipped = f", {self.skipped} written before" if self.skipped else ""
+        before = f", {self._before} of them written before" if self._before else ""
         retried = f", {self._retried} retried" if self._retried else ""
         return (
-            f"{self.results} succeeded, {self.errors} failed{skipped}{retried}, "
+            f"{self.results + self._before - self._failed_before} succeeded, "
+            f"{self.errors + self._failed_before} failed{before}{retried}, "
             f"in {self.elapsed:.1f} seconds, {lines / max(self.elapsed, 1e-6):.1f} per second"
         )
 
@@ -121,7 +137,16 @@ class _Lines:
         if now - self._last >= LINE_SECONDS:
             self._last = now
             done, *others = self._counts.texts(self._running())
-            say(", ".join([f"{done} done", *others]))
+            share, left = self._counts.share(), self._counts.left()
+            say(
+                ", ".join(
+                    [
+                        f"{done} done" if share is None else f"{done} ({share} %) done",
+                        *others,
+                        *([] if left is None else [f"{clock(left)} left"]),
+                    ]
+                )
+            )
 
     def close(self) -> None:
         pass

@@ -23,14 +23,16 @@ class Written:
         path: the output file.
         length: bytes of the whole lines.
         count: number of the whole lines.
+        failed: how many of them have an error.
         ordered: whether the lines are in the order of the inputs.
     """
 
-    def __init__(self, path: str, length: int, count: int, *, ordered: bool) -> None:
+    def __init__(self, path: str, length: int, count: int, failed: int, *, ordered: bool) -> None:
         self.path = path
         self.length = length
+        self.count = count
+        self.failed = failed
         self.left = count
-        self._count = count
         self._lines = _digests(path, count)
         self._ordered = ordered
         self._unordered: Counter[bytes] = Counter()
@@ -49,7 +51,7 @@ class Written:
         if self._ordered:
             if next(self._lines) != mark:
                 raise Unusable(
-                    f"{self.path} does not fit: its line {self._count - self.left + 1} is not for line "
+                    f"{self.path} does not fit: its line {self.count - self.left + 1} is not for line "
                     f"{item.line} of {source}; output written with --unordered is continued with it"
                 )
         elif self._unordered[mark] > 1:
@@ -62,9 +64,9 @@ class Written:
     def check_all_found(self, source: str) -> None:
         """Raise Unusable if, after the last input, there is a line that belongs to none."""
         if self.left:
-            number = self._count - self.left + 1
+            number = self.count - self.left + 1
             if not self._ordered:
-                marks = enumerate(_digests(self.path, self._count), 1)
+                marks = enumerate(_digests(self.path, self.count), 1)
                 number = next(at for at, mark in marks if mark in self._unordered)
             raise Unusable(f"{self.path} does not fit: its line {number} is for no line of {source}")
 
@@ -77,7 +79,7 @@ def read_written(path: str, *, ordered: bool) -> Written:
     Raises:
         Unusable: the file cannot be read, or a line in it is none of ours.
     """
-    length = count = 0
+    length = count = failed = 0
     try:
         with open(path, "rb") as file:
             for line in file:
@@ -87,13 +89,13 @@ def read_written(path: str, *, ordered: bool) -> Written:
                         raise Unusable(f"line {count + 1} of {path} is not a result of an earlier run")
                     break
                 count += 1
-                _input_of(line, count, path)
+                failed += "error" in _line_of(line, count, path)
                 length += len(line)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise Unusable(f"cannot read {path}: {error.strerror}") from None
-    return Written(path, length, count, ordered=ordered)
+    return Written(path, length, count, failed, ordered=ordered)
 
 
 def check_fits(written: Written, inputs: Inputs) -> None:
@@ -111,14 +113,14 @@ def _digests(path: str, count: int) -> Iterator[bytes]:
     if count:
         with open(path, "rb") as file:
             for number in range(1, count + 1):
-                yield digest(_input_of(file.readline(), number, path))
+                yield digest(_line_of(file.readline(), number, path)["input"])
 
 
-def _input_of(line: bytes, number: int, path: str) -> object:
+def _line_of(line: bytes, number: int, path: str) -> dict[str, object]:
     try:
         value = parse_json(line)
     except ValueError:
         value = None
     if not isinstance(value, dict) or "input" not in value:
         raise Unusable(f"line {number} of {path} is not a result of an earlier run")
-    return value["input"]
+    return value

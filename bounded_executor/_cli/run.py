@@ -19,8 +19,9 @@ from types import FrameType
 from typing import Any
 
 from .._future import BoundedFuture
+from .._pickling import remote_traceback
 from .._pool import BoundedProcessPoolExecutor
-from ..errors import BrokenProcessPool, TerminatedWorkerError
+from ..errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 from .inputs import Inputs, Item
 from .output import Output, result_line
 from .problems import Unusable, one_line, say
@@ -113,7 +114,8 @@ class Run:
         # One was left out; in order, none behind it can be written.
         self._gap = False
         self._stopping = False
-        self._status = 0
+        # What failed in an earlier run stands in the output too.
+        self._status = 1 if written is not None and written.failed else 0
         # Those of the signals that this run takes, to be put back.
         self._handlers: dict[int, Any] = {}
 
@@ -124,6 +126,7 @@ class Run:
             The exit status.
 
         Raises:
+            ReaderGone: nothing reads standard output any more.
             Unwritable: a result could not be written.
 
         To be called in the main thread, once.
@@ -302,11 +305,13 @@ def _line_of(task: _Task, error: BaseException | None) -> tuple[bytes, str | Non
     """Return a task's line, and what its error is."""
     seconds, attempts = task.future.seconds, task.future.attempts
     value = task.item.value
+    traceback = None
     if error is not None:
         problem = f"{type(error).__name__}: {error}"
+        traceback = error.stack if isinstance(error, TaskTimeout) else remote_traceback(error)
     else:
         try:
             return result_line(value, {"result": task.future.result()}, seconds, attempts), None
         except Exception as unfit:
             problem = f"{type(unfit).__name__}: the result is not JSON-serializable: {unfit}"
-    return result_line(value, {"error": problem}, seconds, attempts), problem
+    return result_line(value, {"error": problem, "traceback": traceback}, seconds, attempts), problem
