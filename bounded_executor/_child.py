@@ -99,6 +99,10 @@ def main(sock: socket.socket, plan: Plan) -> None:
         if not plan.inherited.collects:
             gc.disable()
         _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
+    for name in plan.order.first:
+        # What cannot be imported is the matter of the tasks that need it.
+        with contextlib.suppress(Exception, SystemExit):
+            importlib.import_module(name)
     if plan.report.numbers:
         _report.unblock()
     _reseed()

@@ -84,13 +84,14 @@ def serve(forked: bool) -> None:
             message = control.recv_bytes()
         except (EOFError, OSError):
             # The parent is gone without a word, and loky's own queue will never say so.
+            if not _process.DIES_WITH_PARENT:
+                # Each supervisor notices too, and kills its children. Nobody else would.
+                _await_ends(family, supervisors, statuses)
             _kill(supervisors)
             os._exit(1)
         if message == QUIT:
             # Their executors have ended, so one that stays is stuck in a module's import.
-            deadline = monotonic() + PARTING_SECONDS
-            while supervisors and family.wait_ended(deadline - monotonic()):
-                _reap(family, supervisors, statuses)
+            _await_ends(family, supervisors, statuses)
             _kill(supervisors)
             family.close()
             return
@@ -116,6 +117,12 @@ def _reap(family: Family, supervisors: set[int], statuses: dict[int, int]) -> No
         statuses[pid] = status
     while len(statuses) > KEPT_STATUSES:
         del statuses[next(iter(statuses))]
+
+
+def _await_ends(family: Family, supervisors: set[int], statuses: dict[int, int]) -> None:
+    deadline = monotonic() + PARTING_SECONDS
+    while supervisors and family.wait_ended(deadline - monotonic()):
+        _reap(family, supervisors, statuses)
 
 
 def _kill(pids: set[int]) -> None:

@@ -13,6 +13,7 @@ is, it is gone when its supervisor has reaped it. Used by one thread.
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Iterator
 from time import monotonic
 
@@ -49,6 +50,7 @@ class Child:
         condemned: it is to be killed and its end awaited, whatever it still brings.
         place: its place on the board, if there is one.
         report: where it leaves its last words, if it was asked to.
+        sent: its end of the socket pair, until it is ready, where that has to be kept.
     """
 
     __slots__ = (
@@ -66,6 +68,7 @@ class Child:
         "report",
         "retiring",
         "revoked",
+        "sent",
         "since",
         "timed_out",
         "turn",
@@ -93,6 +96,7 @@ class Child:
         self.condemned = False
         self.place: int | None = None
         self.report: Report | None = None
+        self.sent: socket.socket | None = None
 
 
 class Roster:

@@ -31,12 +31,14 @@ class Session:
 
     Attributes:
         exports: refers to the main module's objects in what workers are sent.
+        first_apart: modules that each worker imports for itself, for the first task, before it is ready.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.forked = _process.CAN_FORK
         self.keeper: _loky.Keeper | None = None
         self.board: Board | None = None
+        self.first_apart: tuple[str, ...] = ()
         self._settings = settings
         _pickling.look_again()
         main = _main_module.find(imports=settings.import_main)
@@ -69,9 +71,15 @@ class Session:
         return self.board
 
     def import_first(self, modules: tuple[str, ...]) -> None:
-        """Have the supervisors import what the first task needs before they start children."""
+        """Have what the first task needs imported before children are ready.
+
+        By the supervisors, for all children; where these are spawned, by each child.
+        """
         if self._config.share_imports:
             self._config = self._config._replace(first=modules)
+        elif not self.forked and self._settings.initializer is None:
+            # As with forks: a module may look different after the initializer than before it.
+            self.first_apart = modules
 
     def import_nothing(self) -> None:
         """Leave all imports to the children: a supervisor could not have forked after its own."""

@@ -94,6 +94,8 @@ class StallWatch:
 
 def _describe(child: Process, now: float) -> str:
     assert child.work is not None
+    if not _memory.CAN_MEASURE:
+        return f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds"
     return (
         f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds, "
         f"{_memory.resident(child.pid or 0) / 2**20:.1f} MiB"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from time import monotonic
 
 from ._board import Board
@@ -29,6 +30,8 @@ _log = Log()
 MAX_NOT_STARTED = 3
 # Memory or process numbers that a fork lacked may be there again by then.
 FORK_AGAIN_SECONDS = 0.5
+# macOS may lose a socket that is on its way to another process, once its sender has closed it.
+HOLDS_SENT = sys.platform == "darwin"
 
 
 class Starter:
@@ -102,11 +105,15 @@ class Starter:
                 fds.append(report.share())
                 undo.callback(os.close, fds[0])
             ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            sent = theirs.dup() if HOLDS_SENT else None
             undo.pop_all()
         # From here on there is a record, and nothing more that can fail.
         child = self._roster.add(Channel(ours))
         fds.insert(0, theirs.detach())
         child.report = report
+        child.sent = sent
         if watched:
             self._endings.watch(child)
         if self._board is not None:
@@ -115,9 +122,10 @@ class Starter:
         self._loop.add(child.channel, child)
         self._supervision.fork(child, fds, watched=watched, deaf=self.deaf)
 
-    def succeeded(self) -> None:
+    def succeeded(self, child: Child) -> None:
         """Note that a child has been started and is ready."""
         self._failed_in_a_row = 0
+        _let_go_of_sent(child)
 
     def failed(self, why: str) -> str | None:
         """Note that a child could not be started; its record is gone.
@@ -139,7 +147,14 @@ class Starter:
         self._endings.forget(child)
         self._loop.remove(child.channel)
         child.channel.close()
+        _let_go_of_sent(child)
         if child.report is not None:
             child.report.close()
         if self._board is not None:
             self._board.give_back(child.place)
+
+
+def _let_go_of_sent(child: Child) -> None:
+    if child.sent is not None:
+        child.sent.close()
+        child.sent = None

@@ -74,7 +74,8 @@ class Supervision:
 
     def fork(self, child: Child, fds: list[int], *, watched: bool, deaf: bool) -> None:
         """Order a child; its end of its socket goes along, and the file for its report if it has one."""
-        order = pickle.dumps(Order(child.limit or 0, child.place, watched, deaf))
+        first = self._session.first_apart
+        order = pickle.dumps(Order(child.limit or 0, child.place, watched, deaf, first))
         self._tell(Kind.FORK, child.ident, body=order, fds=fds)
 
     def kill(self, child: Child, number: int) -> None:

@@ -304,7 +304,8 @@ def _ask_for_stack(pid: int) -> None:
 def _kill(pid: int, number: int) -> None:
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
-            with contextlib.suppress(ProcessLookupError):
+            # On macOS a group in which all have ended is not for us to kill.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, number)
         # It may not have made its own group yet, or be about to.
         os.kill(pid, number)

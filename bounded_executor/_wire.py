@@ -94,12 +94,14 @@ class Order(NamedTuple):
         place: its place on the board; None where it has none.
         watched: its standard error is recorded until it is ready.
         deaf: SIGTERM does not end it.
+        first: names of modules that it imports before it is ready, for the first task's function.
     """
 
     limit: int
     place: int | None
     watched: bool
     deaf: bool
+    first: tuple[str, ...]
 
 
 class Frame:

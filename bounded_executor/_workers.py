@@ -240,7 +240,7 @@ class Workers(Backend):
         elif frame.kind == Kind.READY:
             self.endings.ready()
             self._any_ready = True
-            self.starter.succeeded()
+            self.starter.succeeded(child)
             child.idle_bytes = frame.index
             self.roster.ready(child, frame.ident)
         elif frame.kind == Kind.UNFIT:
@@ -326,6 +326,9 @@ class Workers(Backend):
             return
         self._hear_last(child)
         work = self.roster.remove(child)
+        if child.pid is None:
+            # An import ahead of the first task may be what ended it: then that task is to have it.
+            self._session.first_apart = ()
         self.endings.died(child, work, pid, status, peak)
         self._forget(child)
 

@@ -18,6 +18,8 @@ from typing import Any, NoReturn
 
 from tasks import await_file, fail, kill_self, mark, marks, nap, note, notes, state
 
+from bounded_executor._report import STACK_SIGNAL
+
 # Ways to die.
 
 
@@ -350,6 +352,6 @@ def note_and_be_late_once(log: str, number: int, late: int, seconds: float) -> i
     """Take too long in one run, deaf to the signal that asks for the stack, and return all the same."""
     note(log, number)
     if number == late:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMAX})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {STACK_SIGNAL})
         time.sleep(seconds)
     return number

@@ -134,9 +134,11 @@ def start_script(code: str, *arguments: object, **extra: str) -> subprocess.Pope
     )
 
 
-def run_script(code: str, *arguments: object, seconds: float = 60, quiet: bool = True) -> str:
+def run_script(
+    code: str, *arguments: object, seconds: float = 2 * PATIENCE, quiet: bool = True, **extra: str
+) -> str:
     """Run Python code in a fresh process, which must succeed; return what it printed."""
-    with start_script(code, *arguments) as process:
+    with start_script(code, *arguments, **extra) as process:
         try:
             out, err = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:

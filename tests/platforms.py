@@ -5,16 +5,26 @@ The tox environment ``spawned`` runs the suite as on macOS, see ``tests/spawned`
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from helpers import SPAWNED
 
-from bounded_executor import _memory
+from bounded_executor import _memory, _process
 
-__all__ = ["needs_fork", "needs_proc"]
+__all__ = ["needs_death_signal", "needs_fork", "needs_pidfds", "needs_proc"]
 
 # Elsewhere the parameters that limit memory are refused; `test_params` asks for that.
 needs_proc = pytest.mark.skipif(
     not _memory.CAN_MEASURE, reason="memory is read from /proc, which this platform does not have"
+)
+
+needs_pidfds = pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="there are no process descriptors on this platform"
+)
+# `test_spawned` asks what holds elsewhere.
+needs_death_signal = pytest.mark.skipif(
+    not _process.DIES_WITH_PARENT, reason="the kernel does not end a process with its parent on this platform"
 )
 
 

@@ -382,6 +382,11 @@ def await_file(path: str) -> None:
         time.sleep(0.005)
 
 
+def note_pid_and_nap(path: str, seconds: float) -> None:
+    note(path, os.getpid())
+    time.sleep(seconds)
+
+
 def note_pid_and_hold(path: str, gate: Any, value: Any) -> Any:
     note(path, os.getpid())
     return gate.hold(value)

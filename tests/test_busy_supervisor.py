@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ import faults
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, status, wait_until
-from platforms import needs_fork
+from platforms import needs_fork, needs_pidfds
 
 from bounded_executor import BoundedProcessPoolExecutor, TaskTimeout, _lateness, _pidfds, _roster
 
@@ -172,6 +174,7 @@ def _start(code: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL)
 
 
+@needs_pidfds
 def test_processes_that_have_not_ended_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_pidfds, "ENDS_SECONDS", 0.1)
     hang = "import time; time.sleep(600)"
@@ -194,6 +197,7 @@ def test_processes_that_have_not_ended_are_told_apart(monkeypatch: pytest.Monkey
             one.wait()
 
 
+@needs_pidfds
 def test_the_end_of_processes_is_waited_for() -> None:
     process = _start("import time; time.sleep(600)")
     timer = threading.Timer(0.05, process.kill)
@@ -203,11 +207,31 @@ def test_the_end_of_processes_is_waited_for() -> None:
     assert process.wait() == -signal.SIGKILL
 
 
-def test_where_there_are_no_such_descriptors_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_are_no_such_descriptors_connections_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "pidfd_open", raising=False)
     assert _pidfds.await_ends([os.getpid()]) == {os.getpid()}
+    monkeypatch.setattr(_pidfds, "ENDS_SECONDS", 0.1)
+    pairs = [socket.socketpair() for _ in range(3)]
+    with contextlib.ExitStack() as ends:
+        for pair in pairs:
+            for end in pair:
+                ends.enter_context(end)
+        ours = {number: pair[0] for number, pair in enumerate(pairs)}
+        # One has ended, one has written and not ended, and one has written and ended.
+        pairs[0][1].close()
+        pairs[1][1].send(b"x")
+        pairs[2][1].send(b"x")
+        pairs[2][1].close()
+        assert _pidfds.await_ends([0, 1, 2, 3], ours) == {1, 3}
+        assert pairs[2][0].recv(2) == b"x"
+        monkeypatch.setattr(_pidfds, "ENDS_SECONDS", PATIENCE)
+        timer = threading.Timer(0.05, pairs[1][1].close)
+        timer.start()
+        assert _pidfds.await_ends([0, 1, 2], ours) == set()
+        timer.join()
 
 
+@needs_pidfds
 def test_a_process_that_there_is_no_descriptor_for_is_not_known_to_be_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

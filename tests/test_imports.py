@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import tasks
-from helpers import PATIENCE, assert_all_free, run_script, wait_until
+from helpers import PATIENCE, SPAWNED, assert_all_free, run_script, wait_until
 from platforms import needs_fork
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _loky
@@ -61,7 +61,7 @@ def test_preloaded_modules_are_there_before_the_first_task(
         assert ex.submit(tasks.imported, "xml.dom.minidom", log).result(PATIENCE)[0]
     assert all(there for there, _, _ in found)
     assert len({pid for _, _, pid in found}) == 6
-    if forked:
+    if forked and not SPAWNED:
         assert tasks.marks(log) == 1
 
 
@@ -93,7 +93,8 @@ def test_a_preload_that_fails_breaks_the_executor_and_is_the_cause(
             with pytest.raises(BrokenProcessPool, match=r"preload=\('preloaded',\)") as caught:
                 future.result(PATIENCE)
             assert isinstance(caught.value.__cause__, cause)
-    assert tasks.marks(log) == 1
+    # Where there is no fork each process tries.
+    assert 1 <= tasks.marks(log) <= (2 if SPAWNED else 1)
 
 
 def test_a_preload_that_is_not_there_breaks_the_executor() -> None:
@@ -107,10 +108,13 @@ def test_a_preload_that_crashes_breaks_the_executor_after_a_few_tries(make_modul
     name, log = make_module("preloaded", "os.abort()")
     with (
         BoundedProcessPoolExecutor(1, preload=(name,)) as ex,
-        pytest.raises(BrokenProcessPool, match="supervisor processes in a row"),
+        pytest.raises(
+            BrokenProcessPool,
+            match="no worker process comes" if SPAWNED else "supervisor processes in a row",
+        ),
     ):
         ex.submit(tasks.double, 1).result(PATIENCE)
-    assert tasks.marks(log) == 3
+    assert tasks.marks(log) == (4 if SPAWNED else 3)
 
 
 THREAD = """
@@ -203,7 +207,7 @@ def test_a_first_function_whose_module_crashes_elsewhere_fails_its_task_only(
         with pytest.raises(TerminatedWorkerError):
             ex.submit(work).result(PATIENCE)
         assert ex.submit(tasks.double, 4).result(PATIENCE) == 8
-        assert ex.stats().supervisors_lost == 1
+        assert ex.stats().supervisors_lost == (0 if SPAWNED else 1)
         assert_all_free(ex)
 
 

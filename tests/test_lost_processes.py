@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, status, wait_until
-from platforms import needs_fork
+from platforms import needs_death_signal, needs_fork
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _starting
 
@@ -43,7 +43,7 @@ def test_an_idle_process_whose_death_nobody_has_told_is_given_no_work() -> None:
         assert_all_free(ex)
 
 
-@pytest.mark.parametrize("who", ["supervisor", "keeper"])
+@pytest.mark.parametrize("who", ["supervisor", pytest.param("keeper", marks=needs_death_signal)])
 def test_the_loss_of_a_supervisor_fails_what_runs_and_nothing_else(tmp_path: Path, who: str) -> None:
     with BoundedProcessPoolExecutor(2) as ex, Gate(tmp_path) as gate:
         supervisor = status(ex.submit(tasks.pid).result(PATIENCE))[1]

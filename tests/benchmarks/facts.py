@@ -8,6 +8,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import loky
 from contenders import CONTENDERS
 
 
@@ -20,7 +21,7 @@ def gather(command: str, rounds: int) -> dict[str, str]:
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _first("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
-        "cores this process may use": str(len(os.sched_getaffinity(0))),
+        "cores this process may use": str(loky.cpu_count()),
         "memory": f"{int((_first('/proc/meminfo', 'MemTotal') or '0 kB').split()[0]) * 1024 / 1e9:.0f} GB",
         "load average at the start": _load(),
     }
