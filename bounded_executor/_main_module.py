@@ -12,6 +12,7 @@ A worker names the imported module ``__mp_main__``, as :mod:`multiprocessing.spa
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import importlib
 import importlib.util
@@ -318,6 +319,9 @@ def _make(spec: MainSpec) -> ModuleType:
     module = ModuleType("__mp_main__")
     module.__package__ = spec.package
     module.__dict__["__cached__"] = None
+    # Code that is executed gets them by itself, and functions that arrive do not: C code, such as pickle's,
+    # imports by what is found here.
+    module.__dict__["__builtins__"] = builtins
     if spec.file is not None:
         module.__file__ = spec.file
     return module

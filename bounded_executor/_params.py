@@ -117,6 +117,16 @@ def _check_crash(value: Any) -> Literal["isolate", "break"]:
     raise ValueError(f"on_crash must be 'isolate' or 'break', got {value!r}")
 
 
+def _refuse_green_threads() -> None:
+    """Refuse to run where gevent has replaced threads: loky's, which wait for processes, would hang."""
+    is_patched = getattr(sys.modules.get("gevent.monkey"), "is_module_patched", None)
+    if is_patched is not None and is_patched("threading"):
+        raise RuntimeError(
+            "gevent has patched threading, and this executor needs threads of the system. Use "
+            "BoundedExecutor over a concurrent.futures.ProcessPoolExecutor, which works with gevent."
+        )
+
+
 def _check_workers(value: Any, default: Callable[[], int]) -> int:
     if value is None:
         count = default()
@@ -238,7 +248,12 @@ class Settings(Bounds):
         import_main: Any,
         default_workers: Callable[[], int],
     ) -> Settings:
-        """Check every parameter; raise TypeError or ValueError for the first that is wrong."""
+        """Check every parameter; raise TypeError or ValueError for the first that is wrong.
+
+        Raises:
+            RuntimeError: threads are none of the system's in this process.
+        """
+        _refuse_green_threads()
         workers = _check_workers(max_workers, default_workers)
         context = _check_context(mp_context)
         if initializer is not None and not callable(initializer):

@@ -96,18 +96,25 @@ def test_a_task_that_takes_too_long_is_ended_with_its_stack(how: str) -> None:
     run_script(HEAD + code, how, quiet=False)
 
 
-def test_terminate_workers_ends_tasks_all_the_same() -> None:
+def test_terminate_workers_ends_tasks_all_the_same(tmp_path: Path) -> None:
     code = """
+    def open_and_hang(path):
+        with open(path, "w"):
+            pass
+        time.sleep(600)
+
     signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
     executor = BoundedProcessPoolExecutor(1)
-    future = executor.submit(time.sleep, 600)
-    while not future.running():
-        time.sleep(0.01)
+    os.mkfifo(sys.argv[2])
+    future = executor.submit(open_and_hang, sys.argv[2])
+    # Until it runs.
+    with open(sys.argv[2]):
+        pass
     executor.terminate_workers()
     assert isinstance(future.exception(30), TerminatedWorkerError)
     executor.shutdown()
     """
-    run_script(HEAD + code, "forked", quiet=False)
+    run_script(HEAD + code, "forked", tmp_path / "pipe", quiet=False)
 
 
 BLOCKS = """

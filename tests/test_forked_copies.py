@@ -80,6 +80,7 @@ def test_beside_a_thread_that_ends_a_pool(leaves: str) -> None:
 
 def test_beside_a_thread_that_starts_a_tracker() -> None:
     code = """
+    use_a_pool()
     started = threading.Event()
     go_on = threading.Event()
     tracker = resource_tracker._resource_tracker
