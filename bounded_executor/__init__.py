@@ -60,3 +60,9 @@ def _main_is_imported() -> bool:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+if getattr(sys, "frozen", False):
+    from ._bootstrap import run_frozen
+
+    run_frozen()

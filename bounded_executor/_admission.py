@@ -27,6 +27,9 @@ _COROUTINE = "the coroutine"
 
 _ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
 
+# The first names that the body of a class uses, which has no locals as functions do, either.
+_BEGIN_OF_CLASS = ("__name__", "__module__")
+
 
 def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
     """Say why the code running in ``frame`` must not be blocked; None when it may be.
@@ -57,10 +60,22 @@ def must_not_block(frame: FrameType | None, own: bool = False) -> str | None:
         code = frame.f_code
         if code.co_flags & _ASYNC:
             return f"{_COROUTINE} {code.co_name}"
-        if not code.co_flags & inspect.CO_OPTIMIZED and frame.f_locals is frame.f_globals:
+        if _is_top_level(frame):
             return None
         frame = frame.f_back
     return None
+
+
+def _is_top_level(frame: FrameType) -> bool:
+    """Return whether a frame is that of the top level of a module, or of a notebook's cell."""
+    code = frame.f_code
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        return False
+    if frame.f_locals is frame.f_globals:
+        return True
+    # Since Python 3.12 a comprehension has no frame of its own. Its variables are the only ones that code
+    # outside of functions can have, and while it runs a frame's locals are another object.
+    return code.co_nlocals > 0 and code.co_names[:2] != _BEGIN_OF_CLASS
 
 
 def outer_frame() -> FrameType | None:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ._memory import kernel_text
+
 __all__ = ["Allowance", "granted", "memory_groups", "tree_allowance"]
 
 # What "auto" leaves to the kernel and to everybody else.
@@ -75,8 +77,8 @@ def granted() -> Allowance:
 
 
 def _meminfo() -> dict[str, int]:
-    with open("/proc/meminfo") as file:
-        return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    lines = kernel_text("/proc/meminfo").splitlines()
+    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
 def _machine_used() -> int:
@@ -95,15 +97,15 @@ class MemoryGroup:
 
     def limit(self) -> int | None:
         try:
-            text = self._limit.read_text().strip()
+            text = kernel_text(self._limit).strip()
         except OSError:
             return None
         return int(text) if text.isdigit() else None
 
     def used(self) -> int:
         """Return what counts towards the limit, without cached files, which the kernel gives up first."""
-        used = int(self._usage.read_text())
-        for line in (self.folder / "memory.stat").read_text().splitlines():
+        used = int(kernel_text(self._usage))
+        for line in kernel_text(self.folder / "memory.stat").splitlines():
             name, _, value = line.partition(" ")
             if name in (self._prefix + "inactive_file", self._prefix + "active_file"):
                 used -= int(value)
@@ -114,13 +116,13 @@ def memory_groups() -> Iterator[MemoryGroup]:
     """Find the groups around this process, its own first, as far up as they can be seen."""
     paths: dict[int, str] = {}
     try:
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in kernel_text("/proc/self/cgroup").splitlines():
             _, controllers, path = line.split(":", 2)
             if "memory" in controllers.split(","):
                 paths[1] = path
             elif not controllers:
                 paths[2] = path
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = kernel_text("/proc/self/mountinfo").splitlines()
     except OSError:
         return
     for mount in mounts:

@@ -10,6 +10,7 @@ notes in its loop.
 from __future__ import annotations
 
 import contextlib
+import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -24,9 +25,12 @@ from ._phase import ErrorFactory, broken
 from ._saying import Log, say_through
 from ._work import Work
 
-__all__ = ["Backend"]
+__all__ = ["KILL", "Backend"]
 
 _log = Log()
+
+# What no process can ignore. On Windows SIGTERM is that.
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Backend(ABC):

@@ -54,10 +54,17 @@ The protocol
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import mmap
 import os
-import sys
+import resource
 from typing import NamedTuple
+
+from ._nameless import new_file
 
 __all__ = [
     "BEGUN",
@@ -78,7 +85,7 @@ __all__ = [
 ]
 
 # Where pointers have 32 bits, a word of 64 is written in two steps.
-CAN_SHARE = hasattr(os, "memfd_create") and sys.maxsize > 1 << 32
+CAN_SHARE = os.name == "posix" and sys.maxsize > 1 << 32
 
 # Time after which what a processor has written is visible to all others; it takes less than a microsecond.
 SETTLE_SECONDS = 0.002
@@ -105,8 +112,10 @@ CAPACITY = PLACE_BYTES - _HEAD
 # More workers than this at once are possible only where very many take their time to leave. Those
 # without a place are taken to have begun whatever they were given.
 PLACES = 4096
-# Where the size of files is limited there are fewer, but so many at least.
+# Where files or address space are limited there are fewer, but so many at least.
 FEWEST_PLACES = 4
+# Of the address space that a process may have, the board takes at most this part.
+SHARE_OF_SPACE = 1 / 64
 
 
 class May:
@@ -145,9 +154,8 @@ class Board:
     """
 
     def __init__(self) -> None:
-        self.fd = os.memfd_create("bounded-executor-board", os.MFD_CLOEXEC)
-        places = _enlarge(self.fd)
-        self._memory = mmap.mmap(self.fd, places * PLACE_BYTES)
+        self.fd = new_file("board")
+        places, self._memory = _map(self.fd)
         self._words = memoryview(self._memory).cast("Q")
         self._free = list(range(places - 1, -1, -1))
 
@@ -209,21 +217,24 @@ class Board:
 _ZEROS = memoryview(bytes(_HEAD)).cast("Q")
 
 
-def _enlarge(fd: int) -> int:
-    """Make room for as many places as may be, and return their number."""
+def _map(fd: int) -> tuple[int, mmap.mmap]:
+    """Make room for as many places as may be; return their number, and the memory."""
     places = PLACES
+    # As with ``ulimit -v``. Threads need most of it, which reserve much and use little.
+    space = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if space != resource.RLIM_INFINITY:
+        places = max(FEWEST_PLACES, min(places, int(space * SHARE_OF_SPACE) // PLACE_BYTES))
     while True:
         try:
             # Memory is taken by what is written to only.
             os.ftruncate(fd, places * PLACE_BYTES)
+            return places, mmap.mmap(fd, places * PLACE_BYTES)
         except OSError:
             # ``ulimit -f`` is meant for files, but holds here too.
             if places <= FEWEST_PLACES:
                 os.close(fd)
                 raise
             places //= 2
-        else:
-            return places
 
 
 def _at(place: int) -> int:
@@ -231,7 +242,7 @@ def _at(place: int) -> int:
 
 
 def open_board(fd: int) -> mmap.mmap:
-    """Return the memory for those who fork workers, and close the descriptor."""
+    """Return the memory for a worker, or for those who fork workers, and close the descriptor."""
     try:
         return mmap.mmap(fd, os.fstat(fd).st_size)
     finally:

@@ -6,6 +6,7 @@ that none of its tasks can ever run.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType
 from typing import Any
@@ -14,7 +15,7 @@ import cloudpickle
 
 from ._saying import Log
 
-__all__ = ["HEAVY_BYTES", "name_of", "tell_heavy", "tell_unfit"]
+__all__ = ["HEAVY_BYTES", "name_of", "tell_changed", "tell_heavy", "tell_not_imported", "tell_unfit"]
 
 _log = Log()
 
@@ -28,6 +29,34 @@ def name_of(fn: Callable[..., Any]) -> str:
     inner = getattr(fn, "func", fn)
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     return f"{getattr(inner, '__module__', None) or type(inner).__module__}.{name}"
+
+
+def tell_changed(file: str | None, why: str) -> None:
+    """Say that the main script, which could have been imported, cannot be."""
+    _log.warning(
+        "the main module %s is not imported by worker processes: %s. Its functions travel by value, "
+        "and what its top level does to a process is missing in the workers.",
+        file,
+        why,
+    )
+
+
+def tell_not_imported(main: str | None, why: str, words: str) -> None:
+    """Say that an import of the main module has failed in a worker process.
+
+    Args:
+        main: its name, or its file.
+        why: what the import ended with.
+        words: the last that it wrote to standard error; empty where that is not known.
+    """
+    _log.warning(
+        "the main module %s could not be imported for the worker processes: %s. Its functions travel by "
+        "value from now on, and what its top level does to a process is missing in the workers. "
+        "import_main=False goes by value from the start.%s",
+        main,
+        why,
+        f" What the import wrote to standard error, in the end:\n{words}" if words else "",
+    )
 
 
 def tell_heavy(fn: Callable[..., Any], total: int | None = None) -> None:
@@ -88,7 +117,9 @@ def tell_unfit(fn: Callable[..., Any], error: Exception) -> None:
     # There are notes since Python 3.11.
     add_note = getattr(error, "add_note", None)
     if add_note is not None:
-        add_note(text)
+        # It may refuse attributes, and is raised all the same.
+        with contextlib.suppress(Exception):
+            add_note(text)
 
 
 def _can_be_sent(value: Any) -> bool:

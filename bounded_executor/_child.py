@@ -7,6 +7,11 @@ no crash that follows costs anybody: it has been sent, or is kept where the pare
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import importlib
@@ -16,14 +21,12 @@ import os
 import pickle
 import signal
 import socket
-import sys
-import traceback
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any, NamedTuple, NoReturn
 
 from . import _main_module, _memory, _namespace, _pickling, _process, _report
-from ._board import BEGUN, STOP, TURN_SHIFT, Place
+from ._board import BEGUN, STOP, TURN_SHIFT, Place, open_board
 from ._limits import Limits
 from ._original import Original
 from ._outbox import Outbox
@@ -52,7 +55,8 @@ class Plan(NamedTuple):
         config: the executor's settings that a child needs.
         fds: the store's descriptor, and those that it and ``config.initializer`` refer to.
         order: what this child alone is told.
-        board: memory shared with the parent; None where there is none.
+        board: memory shared with the parent, or its descriptor for a child that is spawned; None where
+            there is none.
         report: the descriptor of the file for its last words, or none.
         parent: process id of the supervisor, which the child must not outlive.
         has_main: the process is forked from one that has the main module and all that belongs to it.
@@ -82,9 +86,8 @@ def main(sock: socket.socket, plan: Plan) -> None:
             recording = _report.Recording(fd)
     if not config.forked:
         config.apply()
-    if not config.share_preload:
-        for name in config.preload:
-            importlib.import_module(name)
+    if not config.share_preload and not _has_preloaded(sock, config.preload):
+        return
     # Starting this process has set the start method to how it was started.
     multiprocessing.set_start_method(config.start_method, force=True)
     sock.setblocking(True)
@@ -96,8 +99,21 @@ def main(sock: socket.socket, plan: Plan) -> None:
         if not plan.inherited.collects:
             gc.disable()
         _process.set_handlers(plan.inherited.handlers, deaf=plan.order.deaf)
+    if plan.report.numbers:
+        _report.unblock()
     _reseed()
     _Runner(sock, plan, recording).run()
+
+
+def _has_preloaded(sock: socket.socket, names: tuple[str, ...]) -> bool:
+    """Import these modules; False where one of them could not be."""
+    try:
+        for name in names:
+            importlib.import_module(name)
+    except BaseException as error:
+        write_frame(sock, Kind.PRELOAD_ERROR, body=_pickling.dump_error(error))
+        return False
+    return True
 
 
 def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
@@ -111,7 +127,7 @@ def _set_up_main(sock: socket.socket, plan: Plan) -> bool:
             with config.at_start():
                 _main_module.set_up(config.main)
         except BaseException as error:
-            traceback.print_exception(type(error), error, error.__traceback__)
+            print(_pickling.text_of(error), end="", file=sys.stderr)
             write_frame(sock, Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
             return False
     # What cannot be unpickled fails the tasks that use it.
@@ -144,7 +160,10 @@ class _Runner:
         self._recording = recording
         self._original = Original().mark
         self._left = plan.order.limit or sys.maxsize
-        self._place = Place(plan.board, plan.order.place)
+        board = plan.board
+        if isinstance(board, _process.Descriptors):
+            board = open_board(board.numbers[0])
+        self._place = Place(board, plan.order.place)
         self._outbox = Outbox(self._place, self._write)
         self._limits = Limits(plan.config)
         self._keeps = self._place.shared and not self._limits.any
@@ -188,7 +207,8 @@ class _Runner:
             initializer, initargs = pickle.loads(pickled)
             initializer(*initargs)
         except BaseException as error:
-            _namespace.explain(error)
+            with contextlib.suppress(BaseException):
+                _namespace.explain(error)
             try:
                 # Where, and how, the standard library says it. A handler may raise, or end the process.
                 logging.getLogger("concurrent.futures").critical("Exception in initializer:", exc_info=True)
@@ -277,10 +297,12 @@ class _Runner:
         return fn
 
     def _fail(self, work: int, index: int, began: float, error: BaseException) -> None:
-        self._limits.explain(error)
-        _namespace.explain(error)
+        # What an exception says of itself is code of the user's, and it may refuse what is added to it.
+        for explain in (self._limits.explain, _namespace.explain):
+            with contextlib.suppress(BaseException):
+                explain(error)
         body = _pickling.dump_error(error)
-        error.__traceback__ = None
+        _pickling.drop_traceback(error)
         self._count_task(error)
         self._write(Kind.ERROR, work, index, perf_counter() - began, body)
 

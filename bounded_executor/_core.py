@@ -11,18 +11,18 @@ launched; nothing else is done under it, and no code of the user's.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from ._backend import Backend
+from ._backend import KILL, Backend
 from ._dispatch import Dispatcher
 from ._events import Events
 from ._flag import Flag
 from ._ledger import Ledger
+from ._locks import RLock
 from ._map import MapRun
 from ._params import Bounds
 from ._phase import broken
@@ -62,8 +62,8 @@ class Core:
             self.dispatcher.events = Events(bounds.on_event, self.dispatcher.delivery)
         self.backend = make_backend(self.dispatcher, self._end)
         self.dispatcher.wake = self.backend.wake
-        self._lock = threading.RLock()
-        self._starting = threading.RLock()
+        self._lock = RLock()
+        self._starting = RLock()
         self._started = False
         self._began = 0.0
         self._drain_at_sigterm: Drain | None = None
@@ -154,7 +154,7 @@ class Core:
         self.dispatcher.close()
         self._cancel_waiting()
         self._drain()
-        self.backend.kill(signal.SIGKILL)
+        self.backend.kill(KILL)
         self._join()
 
     def stats(self) -> ExecutorStats:

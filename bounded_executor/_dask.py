@@ -28,6 +28,7 @@ from distributed import TimeoutError as DaskTimeoutError
 from . import _remote
 from ._engine import MESSAGES_PER_WORKER, Ended, WorkerLost, outcomes_of, wire_form
 from ._function import Codec, Functions
+from ._locks import Lock
 from ._outcomes import Group
 from ._parts import Remote, load
 from ._pickling import summary
@@ -108,7 +109,7 @@ class _Unwarned:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards both; nothing is done under it but changing the setting
+        self._lock = Lock()  # guards both; nothing is done under it but changing the setting
         self._inside = 0
         self._changed: Any = None
 
@@ -147,7 +148,7 @@ class DaskEngine:
         # Dask retries a whole message, and what is in it must not be run again for another's failure.
         self.batch_seconds = BATCH_SECONDS if batches and not retries else None
         self.messages_per_worker = BATCHES_PER_WORKER if self.batch_seconds else MESSAGES_PER_WORKER
-        self.singly = bool(retries)
+        self.limit = 1 if retries else None
         self._client = client
         self._owned = owned
         self._retries = retries

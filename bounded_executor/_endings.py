@@ -10,20 +10,23 @@ from __future__ import annotations
 import random
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._arguments import arguments_of
-from ._board import Board
+from ._backend import KILL
 from ._dispatch import Dispatcher
 from ._oom import KillCounter
 from ._params import Settings
 from ._pickling import name_of
-from ._roster import Child
 from ._saying import Log
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Endings"]
+if TYPE_CHECKING:
+    from ._board import Board
+    from ._roster import Child
+
+__all__ = ["Endings", "describe"]
 
 _log = Log()
 
@@ -129,13 +132,13 @@ class Endings:
         asked_for = child.retiring or child.condemned or child.revoked
         blameless = child.retiring or child.timed_out or child.revoked
         how = f"process {pid} {describe(status)}"
-        if child.condemned and not child.timed_out and status == -signal.SIGKILL:
+        if child.condemned and not child.timed_out and status == -KILL:
             how = f"process {pid} had closed its connection to this one and was killed"
         if peak:
             how += f"; it had {peak / 2**20:.1f} MiB of memory at most"
         killer = None
         oom_killed: bool | None = False
-        if status == -signal.SIGKILL:
+        if status == -KILL:
             # One that was killed on purpose may have been killed twice.
             oom_killed = None
             if not asked_for and self._kills is not None:
@@ -181,7 +184,7 @@ class Endings:
                     work, work.done, BrokenProcessPool(text), attempts=work.attempts + 1
                 )
             else:
-                self._blame(work, lambda tries, about: TerminatedWorkerError(text + tries, **known, **about))
+                self.blame(work, lambda tries, about: TerminatedWorkerError(text + tries, **known, **about))
         if breaks:
             self._break(
                 "A process in the process pool was terminated abruptly while the future was running or "
@@ -190,7 +193,7 @@ class Endings:
             )
 
     def supervisor_lost(
-        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str
+        self, asked_for: bool, useful: bool, left: list[tuple[Child, Work]], words: str, why: str
     ) -> bool:
         """Note that the supervisor has ended, and all of its children with it.
 
@@ -199,6 +202,7 @@ class Endings:
             useful: one of its children at least was ready.
             left: what its children leave behind.
             words: the last that it wrote to standard error, where it was watched.
+            why: why no supervisor could be had, where that is known.
 
         Returns:
             Whether what it was started from may be at fault.
@@ -218,7 +222,7 @@ class Endings:
             preload = f"; preload={self._settings.preload!r}" if self._settings.preload else ""
             self._break(
                 f"{self._futile_supervisors} supervisor processes in a row ended before any worker process "
-                f"was ready{preload}{_say(words)}",
+                f"was ready{preload}{f': {why}' if why else quote(words)}",
                 None,
             )
         return self._futile_supervisors > 1
@@ -232,7 +236,7 @@ class Endings:
         elif self._dispatcher.runs_alone(work):
             work.losses += 1
             why += f", {work.losses} times, the last time with no other task beside it"
-            self._blame(
+            self.blame(
                 work,
                 lambda tries, about: TerminatedWorkerError(
                     f"{work.name} was not finished: {why}.{tries}", pid=child.pid, **about
@@ -257,7 +261,7 @@ class Endings:
         stack = "" if child.report is None else child.report.stack()
         at = f"{AT}{stack}" if stack else " Where it was could not be told."
         limit = self._settings.task_timeout
-        self._blame(
+        self.blame(
             work,
             lambda tries, about: TaskTimeout(
                 f"{work.name} ran longer than task_timeout={limit} seconds, and its process {known['pid']} "
@@ -268,7 +272,7 @@ class Endings:
             ),
         )
 
-    def _blame(self, work: Work, make_error: Callable[[str, dict[str, Any]], BaseException]) -> None:
+    def blame(self, work: Work, make_error: Callable[[str, dict[str, Any]], BaseException]) -> None:
         """Charge the current item a try for the process that it cost.
 
         Args:
@@ -308,7 +312,7 @@ class Endings:
         where = f" or in the initializer {name_of(initializer)}" if initializer is not None else ""
         return (
             f"no worker process comes as far as its first task: {self._stillborn} ended one after the other "
-            f"while they started{where}. The last, {how}{_say(words)}"
+            f"while they started{where}. The last, {how}{quote(words)}"
         )
 
 
@@ -322,7 +326,8 @@ def _first_line(error: BaseException) -> str:
     return str(error).partition(AT)[0].partition("\n")[0]
 
 
-def _say(words: str) -> str:
+def quote(words: str) -> str:
+    """Say what a process that has ended wrote to standard error, in the end."""
     if not words:
         return ". It wrote nothing to standard error."
     return f". What it wrote to standard error, in the end:\n{words}"

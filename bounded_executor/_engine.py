@@ -49,7 +49,8 @@ class Engine(Protocol):
         counts_workers: it does know.
         batch_seconds: how long short tasks that travel together should take; None: each travels alone.
         messages_per_worker: that may be there for each worker, on their way there and back included.
-        singly: each task is a message of its own, also where a map's ``chunksize`` has several together.
+        limit: tasks that a message may have, also where a map's ``chunksize`` has more together; None: any
+            number.
         ahead_seconds: tasks that take less may wait behind those that run, for so long at most.
     """
 
@@ -58,7 +59,7 @@ class Engine(Protocol):
     counts_workers: bool
     batch_seconds: float | None
     messages_per_worker: int
-    singly: bool
+    limit: int | None
     ahead_seconds: float
 
     def open(self, report: Callable[[int, Ended], None], changed: Callable[[], None]) -> None:
@@ -114,7 +115,7 @@ class ExecutorEngine:
 
     batch_seconds: float | None = None
     messages_per_worker = MESSAGES_PER_WORKER
-    singly = False
+    limit: int | None = None
     # A call that waits there costs nothing and saves a worker the wait for this process.
     ahead_seconds = 0.02
 

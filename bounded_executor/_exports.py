@@ -16,23 +16,26 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import gc
 import logging
 import pickle
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from dis import get_instructions
 from enum import Enum
 from itertools import count
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from . import _log_setup, _namespace, _pickling
 from ._by_value import HEAVY_BYTES
+from ._locks import Lock
 from ._main_module import Main, MainSpec
-from ._namespace import MANY_MANIFESTS, NAMES, Entry, Global, Reference
+from ._namespace import HEADER_SIZE, MANY_MANIFESTS, NAMES, Entry, Global, Header, Reference, Value
 from ._saying import Log
+from ._sequence import Writer
+from ._state import DISPATCHING, is_special, state_of
 from ._store import Record, Store
 
 __all__ = ["Exports"]
@@ -45,9 +48,13 @@ _FIXED = (int, float, complex, str, bytes, bool, type(None), type(...), type(Not
 MOST_RECORDS = 16
 # Containers that are looked through for functions, as a registry is.
 _FEW = 1000
+_CONTAINERS = (list, dict, set, tuple, frozenset)
+# Objects that are looked at for one global, to find other globals in it.
+_MOST_LOOKED_AT = 20_000
 _CACHED = type(functools.lru_cache(lambda: None))
 _KINDS = (type, FunctionType, _CACHED)
-_DISPATCHING = getattr(functools.singledispatch(lambda _: None), "__code__", None)
+# What is not looked into for other globals.
+_OPAQUE = (*_KINDS, ModuleType, str, bytes, int, float)
 
 _names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
 
@@ -58,21 +65,41 @@ _log = Log()
 class _Sent:
     """What was put into the store for one global."""
 
-    __slots__ = ("entry", "fixed", "times", "uses", "value")
+    __slots__ = ("digest", "entry", "fixed", "times", "uses", "value")
 
-    def __init__(self, entry: Entry, value: Any, uses: tuple[Any, ...], times: int) -> None:
+    def __init__(
+        self, entry: Entry, value: Any, uses: tuple[Any, ...], times: int, digest: bytes | None = None
+    ) -> None:
         self.entry = entry
         self.times = times
         self.fixed = type(value) in _FIXED
         # A large table that the program has dropped must not be kept here.
         self.value: Any = value if self.fixed else _weakly(value)
         self.uses = uses
+        # Of the pickle of the value alone, which tells whether it has changed.
+        self.digest = digest
 
     def is_of(self, value: Any) -> bool:
         """Return whether it was made of this object."""
         if self.fixed:
             return value is self.value or (type(value) is type(self.value) and value == self.value)
         return self.value is not None and self.value() is value
+
+
+class _Pending:
+    """Values that are to be put into the store, with what is known of each."""
+
+    __slots__ = ("digests", "known", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.digests: dict[str, bytes | None] = {}
+        # What was in the store for the name when it was looked at.
+        self.known: dict[str, _Sent | None] = {}
+
+
+class _Changed(Exception):
+    """Another thread has put a value into the store meanwhile."""
 
 
 class Exports:
@@ -97,7 +124,7 @@ class Exports:
         self._namespace = main.namespace
         self._imports = main.spec.code is not None
         self._is_main = getattr(sys.modules.get("__main__"), "__dict__", None) is main.namespace
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._versions = count()
         self._told: set[str] = set()
         self._store: Store | None = Store()
@@ -124,6 +151,10 @@ class Exports:
         """The descriptor of the store; there is one until :meth:`close`."""
         assert self._store is not None
         return self._store.fd
+
+    def stored_since(self, offset: int) -> bytes:
+        """Return what was put into the store from a place on, for workers that have a copy of it."""
+        return b"" if self._store is None else self._store.since(offset)
 
     def is_of_main(self, obj: Any) -> bool:
         """Return whether an object belongs to the main module."""
@@ -153,7 +184,11 @@ class Exports:
             top = self._global_name(owner)
             if top is not None and getattr(owner, name, None) == function:
                 function = Global("", f"{top}.{name}")
-            elif module is not None and getattr(module, name, None) == function:
+            elif (
+                module is not None
+                and getattr(module, name, None) == function
+                and _pickling.can_import(module.__name__)
+            ):
                 function = Global(module.__name__, name)
         found = [(arg, self._global_name(arg)) for arg in args]
         return function, tuple(arg if top is None else Global("", top) for arg, top in found)
@@ -193,7 +228,7 @@ class Exports:
         for roots in ([fn], []):
             # A task that uses what cannot be shared fails with that, and no other.
             with contextlib.suppress(_pickling.NotShared):
-                self._find_all(roots, () if roots else tuple(self._sent), found)
+                found = self._find_all(roots, () if roots else tuple(self._sent), found)
         return self._write(found)
 
     def first_log_setup(self) -> int:
@@ -264,8 +299,8 @@ class Exports:
         qualname = self._qualname(obj)
         if qualname is not None:
             top, *path = qualname.split(".")
-            if top not in within:
-                sent = self._send(top, self._namespace[top], within)
+            if top not in within and isinstance(self._namespace[top], _KINDS):
+                sent = self._send_object(top, self._namespace[top], within)
                 if sent.entry.offset >= 0:
                     if uses is not None:
                         uses.append(obj)
@@ -275,7 +310,7 @@ class Exports:
             uses.append(obj)
         if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
             return _namespace.reduce_function(obj, -1 if uses is not None else self._reference(obj))
-        if isinstance(obj, FunctionType) and obj.__code__ is _DISPATCHING:
+        if isinstance(obj, FunctionType) and obj.__code__ is DISPATCHING:
             return _namespace.make_dispatching, (tuple(vars(obj)["registry"].items()),)
         if isinstance(obj, _CACHED):
             return _namespace.make_cached, (obj.__wrapped__, obj.cache_parameters())
@@ -330,18 +365,50 @@ class Exports:
         self, roots: Iterable[Any], names: Iterable[str], found: dict[str, Entry] | None = None
     ) -> dict[str, Entry]:
         """Put the globals that objects use, and these, into the store; return them, with ``found``."""
-        if found is None:
-            found = {}
+        roots, names = tuple(roots), tuple(names)
+        while True:
+            with contextlib.suppress(_Changed):
+                return self._try_to_find_all(roots, names, dict(found or {}))
+
+    def _try_to_find_all(
+        self, roots: tuple[Any, ...], names: tuple[str, ...], found: dict[str, Entry]
+    ) -> dict[str, Entry]:
+        pending = _Pending()
         todo = list(roots)
         for name in names:
-            self._include(name, found, todo)
+            self._include(name, found, pending, todo)
         seen: dict[int, Any] = {}
-        while todo:
-            obj = todo.pop()
-            if id(obj) not in seen:
-                seen[id(obj)] = obj
-                for name in self._uses(obj, todo):
-                    self._include(name, found, todo)
+        looked_at: set[str] = set()
+        while True:
+            while todo:
+                obj = todo.pop()
+                if id(obj) not in seen:
+                    seen[id(obj)] = obj
+                    for name in self._uses(obj, todo):
+                        self._include(name, found, pending, todo)
+            parts = set(self._contained_in(pending.values)) - looked_at
+            looked_at |= parts
+            for name in sorted(parts):
+                self._include(name, found, pending, todo)
+            if todo:
+                continue
+            known = self._known_of(pending, found)
+            often = [
+                name
+                for name, sent in pending.known.items()
+                if sent is not None and sent.times >= MOST_RECORDS
+            ]
+            groups = [
+                self._pickle_together({name: pending.values[name] for name in group}, known)
+                for group in ([name for name in pending.values if name not in often], often)
+                if group
+            ]
+            # What the values refer to may use more globals, and these may have objects in common with them.
+            todo = [use for group in groups for use in group.uses if id(use) not in seen]
+            if not todo:
+                break
+        for group in groups:
+            self._put(group, pending, found)
         return found
 
     def _write(self, found: dict[str, Entry]) -> int:
@@ -349,7 +416,17 @@ class Exports:
         if not found:
             return -1
         order = {name: place for place, name in enumerate(self._namespace)}
-        entries = tuple(sorted(found.values(), key=lambda one: order.get(one.name.partition(".")[0], -1)))
+        # Functions and classes as the program has defined them, and then the values, the older ones first.
+        entries = tuple(
+            sorted(
+                set(found.values()),
+                key=lambda one: (
+                    not one.is_object,
+                    one.is_object and order.get(one.names[0], -1),
+                    one.version,
+                ),
+            )
+        )
         with self._lock:
             offset = self._manifests.get(entries)
             if offset is None:
@@ -359,12 +436,12 @@ class Exports:
                 offset = self._manifests[entries] = self._append(pickled)
         return offset
 
-    def _include(self, name: str, found: dict[str, Entry], todo: list[Any]) -> None:
-        """Add a global to a manifest, if it is to be sent, and what it uses to ``todo``."""
-        if name in found:
+    def _include(self, name: str, found: dict[str, Entry], pending: _Pending, todo: list[Any]) -> None:
+        """Add a global to a manifest, or to what is to be sent, if it is; and what it uses to ``todo``."""
+        if name in found or name in pending.values:
             return
         value = self._value_of(name)
-        if value is _ABSENT or (name.startswith("__") and name.endswith("__")):
+        if value is _ABSENT or is_special(name):
             return
         script = self.spec.script if self._imports else None
         if script is not None and "." not in name and name in script.bound and name not in script.rebound:
@@ -374,16 +451,30 @@ class Exports:
             )
             # Numbers and strings too: what an import makes of the clock, of a random number, or of standard
             # input is not what the program has.
-            if named or isinstance(value, (ModuleType, logging.Logger)):
+            if named or isinstance(value, (ModuleType, logging.Logger, *_pickling.LAZY)):
                 todo.append(value)
                 return
-        sent = self._send(name, value, frozenset())
+        if isinstance(value, _KINDS) and self.is_of_main(value):
+            sent = self._send_object(name, value, frozenset())
+        else:
+            known = self._sent.get(name)
+            if known is None or not (self._imports or (known.is_of(value) and _stays(value))):
+                digest = None if self._imports or _stays(value) else self._digest(name, value, known)
+                if known is None or digest is None or digest != known.digest:
+                    pending.values[name] = value
+                    pending.known[name] = known
+                    pending.digests[name] = digest
+                    todo.append(value)
+                    return
+            sent = known
         if sent.entry.offset >= 0 or sent.entry.inline is not None or sent.entry.text:
             found[name] = sent.entry
         todo.extend(one for reference in sent.uses if (one := reference()) is not None)
 
     def _value_of(self, name: str) -> Any:
         top, dot, attribute = name.rpartition(".")
+        if name.endswith("()"):
+            return state_of(_namespace.resolve(self._namespace, name[:-2])) if self._imports else _ABSENT
         if not dot:
             return self._namespace.get(name, _ABSENT)
         try:
@@ -397,16 +488,19 @@ class Exports:
             if obj.__globals__ is self._namespace:
                 yield from (name for name in _names_of(obj.__code__) if name in self._namespace)
             todo.extend(_contents_of(obj))
+            yield from self._state_name(obj)
         elif isinstance(obj, type):
             if not self.is_of_main(obj):
                 return
             todo.extend(base for base in (*obj.__bases__, type(obj)) if self.is_of_main(base))
             todo.extend(vars(obj).values())
             name = self._name_in_import(obj) if self._imports else None
-            if name is not None and not issubclass(obj, Enum):
-                for attribute, value in list(vars(obj).items()):
-                    if _is_data(attribute, value):
-                        yield f"{name}.{attribute}"
+            if name is not None:
+                yield from self._state_name(obj)
+                if not issubclass(obj, Enum):
+                    for attribute, value in list(vars(obj).items()):
+                        if _is_data(attribute, value) or self._is_other(f"{name}.{attribute}", value):
+                            yield f"{name}.{attribute}"
         elif isinstance(obj, (staticmethod, classmethod)):
             todo.append(obj.__func__)
         elif isinstance(obj, property):
@@ -428,51 +522,179 @@ class Exports:
         elif self.is_of_main(type(obj)):
             todo.append(type(obj))
 
+    def _state_name(self, obj: Any) -> Iterator[str]:
+        """Yield the name for the state of a function or class that workers import, if it has one."""
+        if self._imports:
+            name = self._name_in_import(obj)
+            if name is not None and state_of(obj) is not None:
+                yield f"{name}()"
+
+    def _is_other(self, name: str, value: Any) -> bool:
+        """Return whether a method may be another than the one that the class statement has made."""
+        function = getattr(value, "__func__", getattr(value, "fget", value))
+        if not isinstance(function, FunctionType):
+            return False
+        script = self.spec.script
+        code = function.__code__
+        if script is None or code.co_filename != self.spec.filename:
+            # Of another module, or made by a decorator of the class, as for a dataclass.
+            return function.__globals__ is not self._namespace and function.__qualname__ != name
+        return function.__qualname__ != name or script.guards_line(code.co_firstlineno)
+
     # What is put into the store
 
-    def _send(
-        self, name: str, value: Any, within: frozenset[str], start: _pickling.Start | None = None
-    ) -> _Sent:
-        """Put a global into the store, unless it is there already."""
+    def _send_object(self, name: str, value: Any, within: frozenset[str]) -> _Sent:
+        """Put a function or class that goes by value into the store, unless it is there already."""
         known = self._sent.get(name)
-        is_object = isinstance(value, _KINDS) and self.is_of_main(value)
-        if known is not None:
-            if self._imports and not is_object:
-                return known
-            if known.is_of(value) and (self._imports or _cannot_change(value)):
-                return known
+        if known is not None and known.is_of(value) and (self._imports or _stays(value)):
+            return known
         uses: list[Any] = []
         text = ""
         data: Any = b""
         try:
-            inside = within | {name} if is_object else within
-            references = _EntryReferences(self, uses, inside)
-            data = _pickling.dump_global(value, start or self.start, references)
+            data = _pickling.dump_global(value, self.start, _EntryReferences(self, uses, within | {name}))
         except _pickling.NotShared as error:
-            raise _pickling.NotShared(
-                f"the global {name} of the main module cannot reach the workers: {error}"
-            ) from None
+            raise _not_shared(name, error) from None
         except Exception as error:
-            # Where the import makes one of its own, that one stands.
-            if "." not in name and not self._is_bound_by_import(name):
-                text = _unfit(name, value, error)
+            text = self._explain_unfit(name, value, error)
         with self._lock:
             latest = self._sent.get(name)
-            if latest is not None and (
-                (self._imports and not is_object) or self._has(latest.entry, data, text)
-            ):
+            if latest is not None and self._has(latest.entry, data, text):
                 return latest
-            rebinds = self.spec.script is None or name in self.spec.script.rebound
             times = 1 if latest is None else latest.times + 1
-            inline = bytes(data) if data and times > MOST_RECORDS else None
-            offset = self._append(data) if data and inline is None else -1
-            entry = Entry(name, offset, next(self._versions), inline, is_object, rebinds, text)
-            if is_object and offset >= 0:
+            offset = self._append(data) if data else -1
+            entry = Entry((name,), offset, next(self._versions), None, bool(data), text)
+            if data:
                 self._objects[offset] = value
             sent = self._sent[name] = _Sent(entry, value, tuple(map(_weakly, uses)), times)
         if known is not None and len(data) > HEAVY_BYTES:
             self._tell_heavy(name, len(data))
         return sent
+
+    def _explain_unfit(self, name: str, value: Any, error: Exception) -> str:
+        """Return what a task is to fail with that misses a global; empty for what is part of another."""
+        has_own = name.endswith("()") or "." in name or self._is_bound_by_import(name)
+        if has_own:
+            _log.debug(
+                "the main module's %s cannot be pickled (%s): workers keep what their own import makes",
+                name,
+                _pickling.summary(error),
+            )
+        return "" if name.endswith("()") or "." in name else _unfit(name, value, error, has_own)
+
+    def _digest(self, name: str, value: Any, known: _Sent | None) -> bytes | None:
+        """Return what tells whether a value has changed; None where it cannot be pickled."""
+        # Not at the top: only programs whose main module goes by value need it.
+        from hashlib import blake2b
+
+        to = _Hashed(blake2b())
+        start = _pickling.Start()
+        start.twins = self.start.twins
+        try:
+            _pickling.GlobalPickler(to, start, _EntryReferences(self, [], frozenset())).dump(value)
+        except Exception:
+            # The error comes when it is sent.
+            return None
+        finally:
+            start.twins = {}
+            start.close()
+        if known is not None and to.size > HEAVY_BYTES:
+            self._tell_heavy(name, to.size)
+        digest: bytes = to.hash.digest()
+        return digest
+
+    def _pickle_together(
+        self, values: dict[str, Any], known: tuple[str, ...], start: _pickling.Start | None = None
+    ) -> _Group:
+        """Pickle values, in an order that has what others consist of first."""
+        uses: list[Any] = []
+        references = _EntryReferences(self, uses, frozenset())
+        texts: dict[str, str] = {}
+        order, circles = _inner_first(values)
+        fit = {name: values[name] for name in order}
+        while True:
+            writer = Writer(start or self.start, references, [self._value_of(name) for name in known])
+            found: list[Value] = []
+            pickles: list[Any] = []
+            for name, value in fit.items():
+                try:
+                    pickled, before, is_known = writer.add(value)
+                except _pickling.NotShared as error:
+                    raise _not_shared(name, error) from None
+                except Exception as error:
+                    texts[name] = self._explain_unfit(name, value, error)
+                    break
+                # It cannot be changed in place where others refer to the new one.
+                rebinds = name in circles or is_known or self._may_rebind(name)
+                found.append(Value(name, rebinds, pickled.nbytes, before))
+                pickles.append(pickled)
+            else:
+                return _Group(Header(known, tuple(found)), pickles, uses, texts)
+            # Once more without it: the writer has numbers for what it has not written.
+            del fit[name]
+            uses.clear()
+
+    def _may_rebind(self, name: str) -> bool:
+        script = self.spec.script
+        return script is None or name.endswith("()") or name in script.rebound
+
+    def _put(self, group: _Group, pending: _Pending, found: dict[str, Entry]) -> None:
+        """Put a group of values into the store, and into what was found.
+
+        Raises:
+            _Changed: another thread has put one of the values there meanwhile.
+        """
+        header = pickle.dumps(group.header, pickle.HIGHEST_PROTOCOL)
+        parts = [HEADER_SIZE.pack(len(header)), header, *group.pickles]
+        names = tuple(value.name for value in group.header.values)
+        times = {
+            name: 1 if known is None else known.times + 1
+            for name in (*names, *group.texts)
+            for known in (pending.known.get(name),)
+        }
+        often = any(times[name] > MOST_RECORDS for name in names)
+        inline = b"".join(parts) if often else None
+        uses = tuple(map(_weakly, group.uses))
+        with self._lock:
+            for name in times:
+                if self._sent.get(name) is not pending.known.get(name):
+                    raise _Changed
+            offset = self._append(*parts) if names and not often else -1
+            version = next(self._versions)
+            entries = {
+                name: Entry((name,), -1, version, None, False, text) for name, text in group.texts.items()
+            }
+            entries |= dict.fromkeys(names, Entry(names, offset, version, inline, False, ""))
+            for name, entry in entries.items():
+                value = pending.values[name]
+                self._sent[name] = _Sent(entry, value, uses, times[name], pending.digests.get(name))
+                if entry.offset >= 0 or entry.inline is not None or entry.text:
+                    found[name] = entry
+
+    def _contained_in(self, values: dict[str, Any]) -> list[str]:
+        """Return further globals that are parts of these values, so that they stay the same objects."""
+        by_id: dict[int, list[str]] = {}
+        for name, value in list(self._namespace.items()):
+            if not isinstance(value, (*_FIXED, *_OPAQUE, logging.Logger)) and not is_special(name):
+                by_id.setdefault(id(value), []).append(name)
+        found = {
+            name: None
+            for value in values.values()
+            for names in (by_id.get(id(value), []), *_inside(value, by_id))
+            for name in names
+        }
+        return [name for name in found if name not in values]
+
+    def _known_of(self, pending: _Pending, found: dict[str, Entry]) -> tuple[str, ...]:
+        """Return globals that the workers have, and that those to be sent may refer to."""
+        by_id = {
+            id(value): name
+            for name, entry in found.items()
+            if not entry.is_object and not entry.text and "(" not in name and name not in pending.values
+            for value in (self._value_of(name),)
+            if type(value) not in _FIXED
+        }
+        return tuple(by_id.values())
 
     def _tell_heavy(self, name: str, size: int) -> None:
         if name not in self._told:
@@ -486,8 +708,6 @@ class Exports:
 
     def _has(self, entry: Entry, data: Any, text: str) -> bool:
         """Return whether an entry is what would be put into the store once more."""
-        if entry.inline is not None:
-            return bool(entry.inline == data)
         if entry.offset < 0 or not data:
             return entry.offset < 0 and not data and entry.text == text
         store = self._store
@@ -502,16 +722,46 @@ class Exports:
         strict.stands_in = False
         for name, value in list(self._namespace.items()):
             if _is_shared(value) and name not in self._sent:
-                try:
-                    self._send(name, value, frozenset(), strict)
-                except Exception:
-                    # A task that uses it fails with the reason, or its lock gets a twin.
-                    continue
+                pending = _Pending()
+                pending.values[name] = value
+                # A task that uses one that cannot be sent fails with the reason, or its lock gets a twin.
+                with contextlib.suppress(Exception):
+                    group = self._pickle_together(pending.values, (), strict)
+                    if group.pickles:
+                        self._put(group, pending, {})
 
-    def _append(self, data: Any) -> int:
+    def _append(self, *parts: Any) -> int:
         # The executor has ended, and refuses the task that this is for.
         store = self._store
-        return 0 if store is None else store.append(data)
+        return 0 if store is None else store.append(*parts)
+
+
+class _Group(NamedTuple):
+    """Values that were pickled together.
+
+    Attributes:
+        header: says which.
+        pickles: one for each value.
+        uses: functions and classes that they refer to by name.
+        texts: why others of the group could not be pickled.
+    """
+
+    header: Header
+    pickles: list[Any]
+    uses: list[Any]
+    texts: dict[str, str]
+
+
+class _Hashed:
+    """A file that keeps the digest of what is written, and its size in bytes."""
+
+    def __init__(self, hash: Any) -> None:
+        self.hash = hash
+        self.size = 0
+
+    def write(self, data: Any) -> None:
+        self.hash.update(data)
+        self.size += memoryview(data).nbytes
 
 
 class _EntryReferences:
@@ -527,6 +777,7 @@ class _EntryReferences:
 
 
 _ABSENT: Any = object()
+_T = TypeVar("_T")
 
 
 def _weakly(value: Any) -> Any:
@@ -572,18 +823,80 @@ def _is_shared(value: Any) -> bool:
     return isinstance(module, str) and module.startswith("multiprocessing.")
 
 
-def _cannot_change(value: Any) -> bool:
-    if type(value) in _FIXED or isinstance(value, ModuleType):
+def _stays(value: Any) -> bool:
+    """Return whether an object can only be what it was."""
+    if type(value) in _FIXED or isinstance(value, ModuleType) or _is_shared(value):
         return True
     if not isinstance(value, FunctionType) or value.__closure__ or value.__dict__ or value.__kwdefaults__:
         return False
     return all(type(one) in _FIXED for one in value.__defaults__ or ())
 
 
-def _unfit(name: str, value: Any, error: Exception) -> str:
+def _not_shared(name: str, error: _pickling.NotShared) -> _pickling.NotShared:
+    return _pickling.NotShared(f"the global {name} of the main module cannot reach the workers: {error}")
+
+
+def _inner_first(values: dict[str, Any]) -> tuple[list[str], set[str]]:
+    """Sort names so that what a value consists of comes before it; return also those that are in a circle.
+
+    A reader that has the inner one already keeps it, and the outer one then refers to the reader's. The look
+    into values is a bounded one.
+    """
+    by_id = {id(value): name for name, value in values.items() if type(value) not in _FIXED}
+    # Plain containers later: they are what a program fills. Then states, which refer to all others.
+    names = sorted(by_id.values(), key=lambda name: (name.endswith("()"), type(values[name]) in _CONTAINERS))
+    inner = {name: _inside(values[name], by_id) for name in names}
+    order: dict[str, None] = dict.fromkeys(name for name, value in values.items() if type(value) in _FIXED)
+    for name in names:
+        _reach(name, inner, order)
+    circles = {name for name in names if any(name in _reach(one, inner, {}) for one in inner[name])}
+    # Further names of an object that has one already.
+    order.update(dict.fromkeys(values))
+    return list(order), circles
+
+
+def _reach(name: str, inner: dict[str, list[str]], order: dict[str, None]) -> dict[str, None]:
+    """Add a name to an order, behind all that can be reached from it, and return the order."""
+    stack = [(name, iter(inner[name]))]
+    begun = {name}
+    while stack:
+        last, left = stack[-1]
+        following = next((one for one in left if one not in begun and one not in order), None)
+        if following is None:
+            order[last] = None
+            stack.pop()
+        else:
+            begun.add(following)
+            stack.append((following, iter(inner[following])))
+    return order
+
+
+def _inside(value: Any, by_id: dict[int, _T]) -> list[_T]:
+    """Return what stands for the values that an object consists of, itself included if it is in a circle."""
+    found: list[_T] = []
+    seen: set[int] = set()
+    todo = [value]
+    while todo and len(seen) < _MOST_LOOKED_AT:
+        for one in gc.get_referents(todo.pop()):
+            if isinstance(one, ref):
+                one = one()
+            if id(one) not in seen and not isinstance(one, _OPAQUE):
+                seen.add(id(one))
+                todo.append(one)
+                if id(one) in by_id:
+                    found.append(by_id[id(one)])
+    return found
+
+
+def _unfit(name: str, value: Any, error: Exception, has_own: bool) -> str:
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    instead = (
+        "a worker process has what its own import makes"
+        if has_own
+        else "no import makes it in a worker process"
+    )
     return (
-        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and no "
-        f"import makes it in a worker process. Set it at the top level of the script, above "
-        f'`if __name__ == "__main__":`, or in the initializer, or put it into a module'
+        f"the main module's {name} is a {kind}, which cannot be pickled ({_pickling.summary(error)}), and "
+        f'{instead}. Set it at the top level of the script, above `if __name__ == "__main__":`, or in the '
+        f"initializer, or put it into a module"
     )

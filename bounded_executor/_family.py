@@ -7,6 +7,11 @@ Where forking is safe a process costs one fork and nothing else: no pipes, no ob
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import atexit
 import contextlib
 import multiprocessing
@@ -15,12 +20,11 @@ import os
 import select
 import signal
 import socket
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from typing import Any
 
-from . import _process
+from . import _memory, _process
 
 __all__ = ["Family"]
 
@@ -35,7 +39,7 @@ class Family:
     Args:
         forked: start processes by fork; otherwise by spawn.
         partner: what this process is told its orders by. A forked process does not keep it.
-        resume: have a process go on that somebody has stopped; only where they are forked.
+        resume: have a process go on that somebody has stopped; only where there is SIGCHLD.
     """
 
     def __init__(self, forked: bool, partner: Any, *, resume: bool = False) -> None:
@@ -45,6 +49,7 @@ class Family:
         self._spawned: dict[int, Any] = {}
         self._ends: tuple[socket.socket, socket.socket] | None = None
         self._lifeline: tuple[int, int] | None = None
+        self._blocks = False
         if hasattr(signal, "SIGCHLD"):
             self._ends = socket.socketpair()
             for end in self._ends:
@@ -63,6 +68,12 @@ class Family:
         if self._ends is not None:
             signal.set_wakeup_fd(self._ends[1].fileno(), warn_on_full_buffer=False)
             signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+            self._blocks = _process.open_children()
+
+    def stop_listening(self) -> None:
+        """Block again what the program blocks, as its code expects that runs here or in a forked process."""
+        if self._blocks:
+            _process.block_children()
 
     def wait(self) -> bool:
         """Wait for an order of the partner's or the end of a process; returns whether it is the former."""
@@ -92,21 +103,24 @@ class Family:
             task: user code will run there, which may ask ``multiprocessing`` about its process.
         """
         if not self._forked:
-            process = multiprocessing.get_context("spawn").Process(target=target, args=args)
-            with _process.passing_flags_on():
-                process.start()
-            assert process.pid is not None
-            self._spawned[process.pid] = process
-            return process.pid
+            context: Any = multiprocessing.get_context("spawn")
+            process = context.Process(target=_keep_sockets, args=(target, args))
+            # Not `start`: multiprocessing would keep it in its list of children, and reap those whenever it
+            # likes.
+            with _at_root():
+                popen = process._Popen(process)
+            self._spawned[popen.pid] = popen
+            return int(popen.pid)
         run: Any = target
         if task:
             # Made by us, so that it names us as its parent.
-            context: Any = multiprocessing.get_context("fork")
+            context = multiprocessing.get_context("fork")
             process = context.Process(target=_with_input, args=(sys.stdin, target, args))
             run = process._bootstrap
         # What is buffered would be written once more by the copy.
         _flush()
-        pid = os.fork()
+        with _process.keeping_trackers():
+            pid = os.fork()
         if pid:
             return pid
         status = 1
@@ -133,25 +147,34 @@ class Family:
             Its id, its exit status (negative: the signal), and the most bytes that it ever had
             resident (0: not known).
         """
+        if self._forked:
+            return list(self._waited_for(-1))
         ended = []
-        if not self._forked:
-            for pid, process in list(self._spawned.items()):
-                if process.exitcode is not None:
-                    ended.append((pid, process.exitcode, 0))
-                    del self._spawned[pid]
-                    process.close()
-            return ended
+        for pid, popen in list(self._spawned.items()):
+            if self._ends is not None:
+                # Others that this process may have started are not ours to reap.
+                found = list(self._waited_for(pid))
+            else:
+                status = popen.poll()
+                found = [] if status is None else [(pid, status, 0)]
+            if found:
+                ended += found
+                del self._spawned[pid]
+                popen.close()
+        return ended
+
+    def _waited_for(self, which: int) -> Iterator[tuple[int, int, int]]:
+        """Yield how processes have ended; one that is stopped is made to go on."""
         options = os.WNOHANG | (os.WUNTRACED if self._resume else 0)
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status, usage = os.wait4(-1, options)
+                pid, status, usage = os.wait4(which, options)
                 if not pid:
                     break
                 if os.WIFSTOPPED(status):
                     os.kill(pid, signal.SIGCONT)
                 else:
-                    ended.append((pid, os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024))
-        return ended
+                    yield pid, os.waitstatus_to_exitcode(status), _memory.peak(usage)
 
     def close(self) -> None:
         """Stop listening for ends; for a process that goes on without this object."""
@@ -161,7 +184,7 @@ class Family:
                 end.close()
 
     def _handles(self) -> list[Any]:
-        return [process.sentinel for process in self._spawned.values()]
+        return [popen.sentinel for popen in self._spawned.values()]
 
     def _clear(self) -> None:
         # The caller looks at every process after this.
@@ -174,10 +197,41 @@ class Family:
         assert self._lifeline is not None
         assert self._ends is not None
         _process.forget_children()
+        self.stop_listening()
         for end in self._ends:
             end.close()
         os.close(self._lifeline[1])
         self._partner.close()
+
+
+def _keep_sockets(target: Callable[..., object], args: tuple[Any, ...]) -> None:
+    """Call ``target(*args)`` in a spawned process, whose sockets close with it and with nothing else."""
+    sockets = [one for one in args if isinstance(one, socket.socket)]
+    for one in sockets:
+        # It was inherited by this process, and is not for programs that it starts.
+        one.set_inheritable(False)
+    try:
+        target(*args)
+    finally:
+        for one in sockets:
+            # The partner takes the end of the connection for the end of the process. The interpreter would
+            # close it, with a warning, before that.
+            one.detach()
+
+
+@contextlib.contextmanager
+def _at_root() -> Iterator[None]:
+    """Be where no modules lie: an interpreter that multiprocessing starts looks for them where it is."""
+    here = None
+    with contextlib.suppress(OSError):
+        here = os.open(".", os.O_RDONLY)
+        os.chdir("/")
+    try:
+        yield
+    finally:
+        if here is not None:
+            os.fchdir(here)
+            os.close(here)
 
 
 def _prepare_exit() -> None:

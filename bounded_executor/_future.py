@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures._base import PENDING, RUNNING
-from operator import attrgetter
 from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast
 
+from ._locks import Condition
 from ._parts import Remote
 from ._unretrieved import Failure
 
 __all__ = ["BoundedFuture"]
 
 T = TypeVar("T")
-
-
-class _Condition(threading.Condition):
-    """A condition whose lock no signal's handler can leave locked.
-
-    A ``with`` statement looks these two up before it enters, and then calls methods that are written in C.
-    Those of the base class are written in Python: a handler that raises when the lock was just acquired would
-    leave it locked, and the thread that sets the future's outcome would wait without end.
-    """
-
-    __enter__ = property(attrgetter("_lock.__enter__"))  # pyright: ignore[reportAssignmentType]
-    __exit__ = property(attrgetter("_lock.__exit__"))  # pyright: ignore[reportAssignmentType]
 
 
 class BoundedFuture(Future[T]):
@@ -52,7 +39,7 @@ class BoundedFuture(Future[T]):
     def __init__(self) -> None:
         super().__init__()
         # Making another one would cost more than all else here.
-        self._condition.__class__ = _Condition
+        self._condition.__class__ = Condition
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a future cannot be copied or pickled. Pass on its result() instead.")
@@ -139,11 +126,17 @@ class BoundedFuture(Future[T]):
             self._failure = None
 
     def _get_snapshot(self) -> Any:
-        # What asyncio copies from since Python 3.14, where it used to ask for the result.
+        # What asyncio copies from since Python 3.15, where it used to ask for the error and the result.
         done, cancelled, result, error = super()._get_snapshot()  # type: ignore[misc]
         if error is not None:
             self._ask_for()
-        return done, cancelled, self.result() if isinstance(result, Remote) else result, error
+        if isinstance(result, Remote):
+            try:
+                result = self.result()
+            except BaseException as lost:
+                # Raised here it would end a callback of the event loop, and what waits for it would wait on.
+                result, error = None, lost
+        return done, cancelled, result, error
 
     def _wait_again(self, forget: Callable[[], object] | None) -> None:
         """Be cancellable once more: the worker that was given the call has not begun it."""

@@ -53,6 +53,7 @@ class Giver:
     Attributes:
         governor: says whether there is memory for one more task; None where nobody asks.
         held_back: work waits for memory.
+        paused: no child is given anything, and none is started.
         next_rested: when work that rests is due, on the clock of ``time.monotonic``.
     """
 
@@ -73,6 +74,7 @@ class Giver:
     ) -> None:
         self.governor: Governor | None = None
         self.held_back = False
+        self.paused = False
         self.next_rested: float | None = None
         self._max_workers = max_workers
         self._dispatcher = dispatcher
@@ -88,6 +90,8 @@ class Giver:
 
     def fill(self) -> None:
         """Give what can be given now, and see to it that there are as many children as are needed."""
+        if self.paused:
+            return
         dispatcher = self._dispatcher
         roster = self._roster
         self.held_back = False

@@ -25,7 +25,7 @@ from ._saying import Log
 from ._work import Work
 from .errors import TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Inner"]
+__all__ = ["Held", "Inner"]
 
 _log = Log()
 
@@ -39,7 +39,7 @@ IDLE_LOOK_SECONDS = 5.0
 UNKNOWN_SECONDS = 60.0
 
 
-class _Held:
+class Held:
     """Work that the executor below has."""
 
     __slots__ = ("alone", "expected", "work")
@@ -81,7 +81,7 @@ class Inner(Backend):
             window = queue_size
         self._window = window
         self._tickets = itertools.count(1)
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
         self._tasks = 0  # in all that is held
         self._expected = 0.0  # of all that is held
         self._came: deque[tuple[int, Ended]] = deque()
@@ -93,8 +93,9 @@ class Inner(Backend):
     def capacity(self) -> int:
         return self._engine.capacity
 
-    def needs(self, fn: Callable[..., Any]) -> None:
-        """Return nothing: workers import for themselves."""
+    def needs(self, fn: Callable[..., Any]) -> Any:
+        """Return None: workers import for themselves."""
+        return None
 
     def wait_until_started(self) -> None:
         """Return at once: the executor below is there."""
@@ -141,7 +142,7 @@ class Inner(Backend):
 
     # Everything below runs on the thread, apart from `_report`.
 
-    def _prepare(self, needs: None) -> None:
+    def _prepare(self, needs: Any) -> None:
         """Do nothing: the executor below is ready."""
 
     def _serve(self) -> None:
@@ -192,8 +193,8 @@ class Inner(Backend):
                 dispatcher.hungry = False
                 return
             among = self._capacity if self.travels_together else None
-            if self._engine.singly:
-                limit = 1
+            if self._engine.limit is not None:
+                limit = self._engine.limit if limit is None else min(limit, self._engine.limit)
             work = dispatcher.take(limit, beside=len(self._held), among=among, within=within)
             if work is None:
                 return
@@ -223,7 +224,7 @@ class Inner(Backend):
             for other in held.values():
                 other.alone = False
         ticket = next(self._tickets)
-        held[ticket] = one = _Held(work, not held)
+        held[ticket] = one = Held(work, not held)
         self._tasks += work.count
         self._expected += one.expected
         try:
@@ -235,11 +236,15 @@ class Inner(Backend):
         held = self._held.pop(ticket, None)
         if held is None:
             return
-        work = held.work
-        self._dispatcher.in_hand.append(work)
-        self._tasks -= work.count
+        self._dispatcher.in_hand.append(held.work)
+        self._tasks -= held.work.count
         # Sums of fractions do not come back to nothing by themselves.
         self._expected = self._expected - held.expected if self._held else 0.0
+        self._settle(ticket, held, ended)
+
+    def _settle(self, ticket: int, held: Held, ended: Ended) -> None:
+        """Take how a message ended that is no longer held below."""
+        work = held.work
         if isinstance(ended, list):
             self._take_outcomes(work, ended)
         elif isinstance(ended, CancelledError):
@@ -274,7 +279,7 @@ class Inner(Backend):
                 self._dispatcher.outcome(work, work.done, ok, seconds, body)
         self._dispatcher.give_back(work)
 
-    def _lost(self, held: _Held, error: WorkerLost) -> None:
+    def _lost(self, held: Held, error: WorkerLost) -> None:
         """A task ended with its workers; it is to blame if none other ran beside it."""
         work = held.work
         if held.alone and work.count == 1:
@@ -290,7 +295,7 @@ class Inner(Backend):
         self._retried += work.count
         self._dispatcher.give_back(work, losses=losses)
 
-    def _put_back(self, ticket: int, held: _Held) -> None:
+    def _put_back(self, ticket: int, held: Held) -> None:
         self._held[ticket] = held
         self._tasks += held.work.count
 

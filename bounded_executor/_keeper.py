@@ -6,18 +6,25 @@ that whatever is started from it starts clean, and starting costs a fork instead
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import multiprocessing
 import os
 import signal
 import socket
+import sys
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from time import monotonic
 
 from . import _process, _supervisor
 from ._family import Family
+from ._wire import Kind, write_frame
 
 __all__ = ["QUIT", "START", "STATUS", "adopt", "serve"]
 
@@ -42,9 +49,12 @@ def adopt(control: Connection, parent: int | None) -> None:
     global _control
     _process.ignore_interrupts()
     _process.own_group()
+    _process.be_never_stopped_by_the_terminal()
     if parent is not None:
         _process.die_with(parent)
     _control = control
+    # It would measure this process, which fails without /proc, and collect garbage for that.
+    sys.modules["loky.process_executor"]._USE_PSUTIL = False  # type: ignore[attr-defined, unused-ignore]
 
 
 def serve(forked: bool) -> None:
@@ -92,7 +102,12 @@ def serve(forked: bool) -> None:
                 with contextlib.suppress(OSError):
                     sock.sendall(str(statuses.get(pid, "")).encode())
             else:
-                supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+                try:
+                    supervisors.add(family.start(_supervisor.main, sock, forked, os.getpid()))
+                except OSError as error:
+                    # No memory or no process to be had just now.
+                    with contextlib.suppress(OSError):
+                        write_frame(sock, Kind.NO_SUPERVISOR, body=str(error).encode())
 
 
 def _reap(family: Family, supervisors: set[int], statuses: dict[int, int]) -> None:

@@ -5,6 +5,11 @@ Used by the thread of ``_workers``.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import os
 import signal

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from math import inf
 from time import monotonic
 
+from ._locks import RLock
 from .errors import QueueFull, SubmitTimeout
 
 __all__ = ["Account", "Lease", "Ledger", "LedgerCounts", "Waiter"]
@@ -137,7 +138,7 @@ class Ledger:
         self._weight = 0
         # Slots that are taken back before anybody else gets one.
         self._claimed = 0
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._held = 0
         self._undelivered = 0
         self._above_bound = 0

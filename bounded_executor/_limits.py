@@ -80,5 +80,4 @@ class Limits:
 
     def peak(self) -> int | None:
         """Return the most resident memory that this process ever had, if anybody wants to know."""
-        # In kilobytes on Linux, and nobody can ask for it elsewhere.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if self._measure else None
+        return _memory.peak(resource.getrusage(resource.RUSAGE_SELF)) if self._measure else None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._locks import Lock
 from ._saying import Log
 
 __all__ = ["Writer", "handle", "install", "levels"]
@@ -47,7 +47,7 @@ class Writer:
 
     def __init__(self, write: Callable[..., None]) -> None:
         self._write = write
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._frames: deque[tuple[Any, ...]] = deque()
 
     def write(self, *frame: Any) -> None:

@@ -12,25 +12,47 @@ should notice.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
+import multiprocessing.process
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable
-from multiprocessing import get_context, reduction, util
+from multiprocessing import get_context, reduction, resource_tracker, util
 from multiprocessing.connection import Connection, Pipe
-from multiprocessing.context import BaseContext
+from multiprocessing.context import BaseContext, SpawnContext
 from time import monotonic
 from typing import Any
 
 import loky
+import loky.backend.resource_tracker as loky_tracker
+from loky.backend import reduction as loky_reduction
+from loky.backend.context import LokyContext
+from loky.backend.process import LokyProcess
 
-from . import _keeper, _process
+from . import _credentials, _keeper, _launch
+from ._endings import describe, quote
 from ._flag import Flag
+from ._locks import Lock
 from ._saying import Log
+from .errors import BrokenProcessPool
 
 __all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
+
+# Before that version loky has one reusable executor per process, and a second keeper would wait for the end
+# of the first.
+if not hasattr(loky.reusable_executor, "_executor_storage"):
+    raise ImportError(
+        f"bounded_executor needs loky 3.7 or later, and loky {loky.__version__} is installed. "
+        "Install a later one: pip install 'loky>=3.7'"
+    )
 
 cpu_count = loky.cpu_count
 
@@ -38,13 +60,45 @@ _log = Log()
 
 # A keeper answers at once, unless it is gone.
 STATUS_SECONDS = 5.0
+# Behind a traceback that loky hands on as text.
+QUOTES = '"\n'
 _told_of_fork = False
 
-_lock = threading.Lock()
+_lock = Lock()
 _idle: list[Keeper] = []
 _alive: set[Keeper] = set()
 _exit_hooks: list[Callable[[], None]] = []
 _exit_registered = False
+
+
+class _Process(LokyProcess):  # type: ignore[misc]
+    """The one process of loky's that we start in our own way, see ``_launch``."""
+
+    @staticmethod
+    def _Popen(process_obj: _Process) -> _launch.Popen:
+        return _launch.Popen(process_obj, _dump)
+
+
+class _Context(LokyContext):  # type: ignore[misc]
+    """loky's context, with another way to start a process.
+
+    Attributes:
+        process: the last that was made; None: none was.
+    """
+
+    process: _Process | None = None
+
+    def Process(self, *args: Any, **kwargs: Any) -> _Process:
+        """Return a process object, as loky asks for one."""
+        self.process = _Process(*args, **kwargs)
+        return self.process
+
+
+def _dump(process_obj: _Process, file: Any) -> None:
+    # There it need not be known how it was started.
+    plain = LokyProcess.__new__(LokyProcess)
+    plain.__dict__.update(process_obj.__dict__)
+    loky_reduction.dump(plain._bootstrap, file)
 
 
 class Keeper:
@@ -53,10 +107,13 @@ class Keeper:
     Args:
         context: the start method of the process, or a multiprocessing context.
         forked: fork supervisors and children rather than spawn them.
+
+    Attributes:
+        key: what it must have in common with the caller that it is lent to.
     """
 
     def __init__(self, context: str | BaseContext | None, forked: bool) -> None:
-        self.key = (context, forked)
+        self.key = (context, forked, _credentials.current())
         self.error: BaseException | None = None
         self._context = context
         self._forked = forked
@@ -68,6 +125,8 @@ class Keeper:
         self._control: Connection
         self._control, self._theirs = Pipe(duplex=True)
         self._started = Flag()
+        self._over = Flag()
+        self._starts = _loky_context(context)
         self._thread = threading.Thread(target=self._own, name="bounded-keeper", daemon=True)
         with _lock:
             _alive.add(self)
@@ -97,6 +156,14 @@ class Keeper:
         except OSError:
             return False
 
+    def failure(self) -> str:
+        """Return why the process has ended, or could not be started; empty where it is there."""
+        if self.is_usable():
+            return ""
+        # Its end of the pipe is closed a moment before loky learns of its end.
+        self._over.wait(STATUS_SECONDS)
+        return str(self.error or "")
+
     def start_supervisor(self) -> socket.socket:
         """Start a supervisor and return our end of its socket; a broken keeper's is at its end."""
         spare, self._spare = self._spare, None
@@ -122,7 +189,8 @@ class Keeper:
     def _ask(self, message: bytes) -> socket.socket:
         """Send a message, and one end of a socket pair; return the other."""
         ours, theirs = socket.socketpair()
-        with theirs, contextlib.suppress(OSError):
+        # On macOS what is sent is acknowledged, and one that is gone does not do that.
+        with theirs, contextlib.suppress(OSError, RuntimeError):
             self._control.send_bytes(message)
             reduction.send_handle(self._control, theirs.fileno(), None)
         return ours
@@ -161,17 +229,16 @@ class Keeper:
             self._thread.join()
 
     def _own(self) -> None:
-        if hasattr(signal, "pthread_sigmask"):
-            # Inherited by the process, so that a Ctrl-C cannot hit it before it ignores it.
-            _start_trackers()
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         executor = None
         try:
+            if hasattr(signal, "pthread_sigmask"):
+                # Inherited by the processes, so that a Ctrl-C cannot hit one before it ignores it.
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            _launch.ensure_trackers(resource_tracker, loky_tracker)
             executor = loky.get_reusable_executor(
                 max_workers=1,
-                context=_loky_context(self._context),
+                context=self._starts,
                 timeout=None,  # pyright: ignore[reportArgumentType]
-                env=_process.flags(),
                 initializer=_keeper.adopt,
                 initargs=(self._theirs, self._parent()),
             )
@@ -179,6 +246,10 @@ class Keeper:
             served.add_done_callback(self._ended)
         except BaseException as error:
             self.error = error
+            self._over.set()
+            # Without its own thread, which may be what could not be had, loky cannot end it.
+            executor = None
+            self._kill()
         finally:
             self._theirs.close()
             self._started.set()
@@ -189,6 +260,9 @@ class Keeper:
         self._control.close()
         if executor is not None:
             executor.shutdown(wait=True)
+        popen = self._popen()
+        if popen is not None:
+            popen.words()
         with _lock:
             _alive.discard(self)
 
@@ -197,12 +271,34 @@ class Keeper:
 
     def _ended(self, served: Any) -> None:
         error = served.exception()
+        if error is not None:
+            how = self._kill()
+            if how and isinstance(error, loky.process_executor.TerminatedWorkerError):
+                error = BrokenProcessPool(f"the process that starts all others {how}")
+            elif error.__cause__ is not None:
+                # A traceback as text: its last line says what loky lacked.
+                error = BrokenProcessPool(f"{error} {str(error.__cause__).rstrip(QUOTES).splitlines()[-1]}")
         with _lock:
             self.error = error or RuntimeError("the keeper process ended")
             if self in _idle:
                 _idle.remove(self)
                 self._quit = True
             self._turn.notify()
+        self._over.set()
+
+    def _popen(self) -> _launch.Popen | None:
+        """Return what knows the process, where it was started in our own way."""
+        return getattr(getattr(self._starts, "process", None), "_popen", None)
+
+    def _kill(self) -> str:
+        """End the process, which is of no use; say how it ended, where that is known."""
+        popen = self._popen()
+        if popen is None:
+            return ""
+        # One that has ended keeps its status.
+        popen.kill()
+        status = popen.wait()
+        return "" if status is None else describe(status) + quote(popen.words())
 
     def _wait(self) -> None:
         with _lock:
@@ -219,15 +315,25 @@ class Keeper:
 
 
 def lease(context: str | BaseContext | None, forked: bool, *, fresh: bool = False) -> Keeper:
-    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one."""
-    context = _without_fork(context)
+    """Lend a keeper to the caller alone: a warm one unless it must be ``fresh``, or a new one.
+
+    A warm one has the rights, limits and priority of a process that the caller would start now. Those that
+    have others, such as root's after the program has become another user, are ended.
+    """
+    context = _in_our_way(context)
+    if _method(context) == "forkserver":
+        _credentials.check_fork_server()
+    credentials = _credentials.current()
     with _lock:
+        unfit = [keeper for keeper in _idle if keeper.key[2] != credentials]
         for keeper in reversed(_idle):
-            if not fresh and keeper.key == (context, forked):
+            if not fresh and keeper.key == (context, forked, credentials):
                 _idle.remove(keeper)
                 keeper._leased = True
                 keeper._deadline = None
                 return keeper
+    for keeper in unfit:
+        keeper.quit(wait=False)
     return Keeper(context, forked)
 
 
@@ -255,7 +361,7 @@ def at_exit(hook: Callable[[], None]) -> None:
 
 def _register_exit() -> None:
     global _exit_registered
-    threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
+    threading._register_atexit(_at_exit)  # type: ignore[attr-defined, unused-ignore]
     if not _exit_registered:
         _exit_registered = True
         # A process of multiprocessing, as a task's is, joins its children before it comes to that one,
@@ -278,11 +384,17 @@ def _method(context: str | BaseContext | None) -> str | None:
     return context if isinstance(context, str) or context is None else context.get_start_method()
 
 
-def _without_fork(context: str | BaseContext | None) -> str | BaseContext | None:
-    """Take the fork start method as the default: a keeper has to be clean, and a forked one is not."""
+def _in_our_way(context: str | BaseContext | None) -> str | BaseContext | None:
+    """Take those start methods as the default that start an interpreter, and fork.
+
+    A keeper has to be clean, which a forked one is not. The interpreters that multiprocessing and loky start
+    look for modules in the directory that the program is in. Contexts of other types are used as they are.
+    """
     global _told_of_fork
-    if _method(context) != "fork":
-        return context
+    method = _method(context)
+    if method != "fork":
+        known = isinstance(context, str) or type(context) in (SpawnContext, LokyContext)
+        return None if known and method in ("spawn", "loky") else context
     if not _told_of_fork:
         _told_of_fork = True
         _log.warning(
@@ -295,28 +407,47 @@ def _without_fork(context: str | BaseContext | None) -> str | BaseContext | None
 
 def _loky_context(context: str | BaseContext | None) -> Any:
     if context is None:
-        return get_context("loky")
+        return _Context()
     return get_context(context) if isinstance(context, str) else context
 
 
-def _start_trackers() -> None:
-    # Starting one unblocks the signals that the caller has blocked, so it must come first.
-    from multiprocessing import resource_tracker
-
-    from loky.backend import resource_tracker as loky_tracker
-
-    resource_tracker.ensure_running()
-    loky_tracker.ensure_running()
-
-
 def _forget() -> None:
-    """In a forked copy of this process there are no keepers of ours."""
+    """In a forked copy of this process there are no keepers of ours, and no threads that hold a lock."""
     global _lock, _exit_registered
-    _lock = threading.Lock()
+    _lock = Lock()
+    _renew_locks()
     _exit_registered = False
+    for keeper in _alive:
+        # It is no child of the copy's, which multiprocessing would wait for.
+        multiprocessing.process._children.discard(getattr(keeper._starts, "process", None))  # type: ignore[attr-defined, unused-ignore]
+    # loky would write to its threads at the copy's exit, and the descriptor may be another file's by then.
+    loky.process_executor._threads_wakeups.clear()
     _idle.clear()
     _alive.clear()
     _exit_hooks.clear()
+    _launch.remember_trackers()
+
+
+def _renew_locks() -> None:
+    """Free the locks that other threads may have held when this process was forked.
+
+    loky holds one for as long as a thread waits for the end of a pool, and multiprocessing one while a thread
+    starts its tracker. Neither makes them anew, so that a pool in the copy would wait for a thread that is
+    not there. The names are private: where a version has others, this does nothing.
+    """
+    for module, *path in (
+        ("loky.process_executor", "_global_shutdown_lock"),
+        ("loky.reusable_executor", "_executor_lock"),
+        ("loky.backend.resource_tracker", "_resource_tracker", "_lock"),
+        ("multiprocessing.resource_tracker", "_resource_tracker", "_lock"),
+    ):
+        lock: Any = sys.modules.get(module)
+        for name in path:
+            lock = getattr(lock, name, None)
+        # What the standard library does with its own.
+        renew = getattr(lock, "_at_fork_reinit", None)
+        if renew is not None:
+            renew()
 
 
 if hasattr(os, "register_at_fork"):

@@ -21,6 +21,7 @@ import multiprocessing.process
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, NamedTuple
@@ -28,7 +29,17 @@ from typing import Any, NamedTuple
 from . import _namespace
 from ._namespace import NAMES
 
-__all__ = ["Main", "MainSpec", "Script", "find", "forget", "is_importing", "set_up"]
+__all__ = [
+    "Main",
+    "MainSpec",
+    "Script",
+    "check_not_importing",
+    "find",
+    "forget",
+    "is_importing",
+    "names",
+    "set_up",
+]
 
 _TOP = "<module>"
 
@@ -107,6 +118,15 @@ def is_importing() -> bool:
     return _importing
 
 
+def check_not_importing() -> None:
+    """Raise RuntimeError where this process is importing the main module, whose top level submits a task."""
+    if _importing:
+        raise RuntimeError(
+            "a worker process imports the main module, which submits a task at its top level. Put that "
+            'under `if __name__ == "__main__":`.'
+        )
+
+
 def find(*, imports: bool) -> Main:
     """Return this process's main module, as it is for an executor that is made now.
 
@@ -134,6 +154,22 @@ def find(*, imports: bool) -> Main:
         if frame.f_code in _unguarded:
             return Main(namespace, bare, "")
     return Main(namespace, spec, changed)
+
+
+def names(name: str) -> bool:
+    """Return whether the code of this process's main module, or of a function that it defines, names this."""
+    frame = _top_frame()
+    namespace = vars(sys.modules["__main__"]) if frame is None else frame.f_globals
+    values = list(namespace.values())
+    codes = [value.__code__ for value in values if type(value) is FunctionType]
+    if frame is not None:
+        codes.append(frame.f_code)
+    while codes:
+        code = codes.pop()
+        if name in code.co_names:
+            return True
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+    return False
 
 
 def _top_frame() -> FrameType | None:
@@ -268,6 +304,16 @@ def forget(previous: ModuleType | None) -> None:
     sys.modules["__main__"] = sys.modules["__mp_main__"] = previous or ModuleType("__main__")
 
 
+def _allow_tracebacks() -> None:
+    """Have errors of the main module printed as usual where warnings are errors.
+
+    Python 3.15 warns of frames whose module has no loader, unless it is called ``__main__``. An imported main
+    module never had one, here and in multiprocessing.
+    """
+    if sys.version_info >= (3, 15):
+        warnings.filterwarnings("ignore", r"Module globals is missing a __spec__\.loader", DeprecationWarning)
+
+
 def _make(spec: MainSpec) -> ModuleType:
     module = ModuleType("__mp_main__")
     module.__package__ = spec.package
@@ -286,7 +332,10 @@ def _fill(module: ModuleType, spec: MainSpec) -> None:
         found = importlib.util.find_spec(spec.name)
         module.__spec__ = found
         module.__loader__ = None if found is None else found.loader
+    _allow_tracebacks()
     exec(marshal.loads(spec.code), module.__dict__)
+    # Its top level may have set filters of its own.
+    _allow_tracebacks()
 
 
 @contextlib.contextmanager

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
+from typing import Any
 
-__all__ = ["CAN_MEASURE", "data_size", "resident"]
+__all__ = ["CAN_MEASURE", "data_size", "kernel_text", "peak", "resident"]
 
 CAN_MEASURE = os.path.exists("/proc/self/statm")
 
@@ -20,6 +22,18 @@ def resident(pid: int | str = "self") -> int:
 def data_size() -> int:
     """Return what the kernel counts of this process against ``RLIMIT_DATA``."""
     return _statm("self", 5)
+
+
+def peak(usage: Any) -> int:
+    """Return the most memory that a process ever had resident, from its resource usage."""
+    # In kilobytes, but for macOS.
+    return int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+
+
+def kernel_text(path: str | os.PathLike[str]) -> str:
+    """Return what is in a file of /proc or /sys, whose paths may be any bytes; raises OSError."""
+    with open(path, "rb") as file:
+        return os.fsdecode(file.read())
 
 
 def _statm(pid: int | str, field: int) -> int:

@@ -18,6 +18,7 @@ import importlib
 import io
 import marshal
 import pickle
+import struct
 import sys
 from collections import deque
 from collections.abc import Iterable
@@ -28,13 +29,16 @@ from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
-from . import _pickling
+from . import _pickling, _state
 from ._store import Record
 
 __all__ = [
+    "HEADER_SIZE",
     "NAMES",
     "Entry",
     "Global",
+    "Header",
+    "Value",
     "adopt",
     "apply",
     "apply_log_setup",
@@ -63,30 +67,60 @@ MANY_MANIFESTS = 10_000
 _CACHED = type(lru_cache(lambda: None))
 _marshalled: dict[CodeType, bytes] = {}
 _numbers = count(1)
+# Formats of buffers without references.
+_NUMBERS = frozenset("bBhHiIlLqQfd?")
+HEADER_SIZE = struct.Struct("<Q")
 # A class that a class statement has made, and no C code.
 _HEAP_TYPE = 1 << 9
 
 
 class Entry(NamedTuple):
-    """One global, or attribute of a class, in a manifest.
+    """What a manifest lists: a function or class that goes by value, values of globals, or that one is unfit.
 
     Attributes:
-        name: the global's; ``Class.attribute`` for the latter.
+        names: the global's; several for values that share objects. ``Class.attribute`` is an attribute, and
+            ``name()`` the state of a function or class.
         offset: where its record is; -1: there is none.
         version: the higher one is the newer one.
-        inline: its pickle, where it changes so often that there is no record.
+        inline: what the record would have, where it changes so often that there is none.
         is_object: a function or a class, which tasks may also refer to by the offset.
-        rebinds: the parent may have assigned it anew, rather than only changed the object.
         text: why it could not be pickled.
     """
 
-    name: str
+    names: tuple[str, ...]
     offset: int
     version: int
     inline: bytes | None
     is_object: bool
-    rebinds: bool
     text: str
+
+
+class Header(NamedTuple):
+    """What a record with values begins with, as a pickle.
+
+    Attributes:
+        known: globals that the values refer to, and that the reader has.
+        values: in the order of their pickles.
+    """
+
+    known: tuple[str, ...]
+    values: tuple[Value, ...]
+
+
+class Value(NamedTuple):
+    """One value in a record.
+
+    Attributes:
+        name: as in :class:`Entry`.
+        rebinds: the parent may have assigned it anew, rather than only changed the object.
+        size: of its pickle, in bytes.
+        before: how many objects of the record had numbers before; see ``_sequence``.
+    """
+
+    name: str
+    rebinds: bool
+    size: int
+    before: int
 
 
 _home: dict[str, Any] | None = None
@@ -97,6 +131,8 @@ _sender = -1
 _senders: WeakValueDictionary[int, Sender] = WeakValueDictionary()
 # What the import has bound; None where nothing was imported.
 _baseline: dict[str, Any] | None = None
+# Attributes of the classes among that, by the identity of the class.
+_attributes: dict[int, dict[str, Any]] = {}
 _applied: dict[str, int] = {}
 _manifests: set[int] = set()
 _objects: dict[int, Any] = {}
@@ -134,7 +170,18 @@ def install(namespace: dict[str, Any], *, imported: bool) -> None:
     global _home, _baseline
     _home = namespace
     _baseline = dict(namespace) if imported else None
+    _attributes.clear()
+    if imported:
+        _remember(namespace)
     _pickling.refer_by(_LocalReferences(), imported=imported)
+
+
+def _remember(namespace: dict[str, Any]) -> None:
+    """Note the attributes of all classes that the main module has defined in a namespace."""
+    for value in namespace.values():
+        if isinstance(value, type) and value.__module__ in NAMES and id(value) not in _attributes:
+            _attributes[id(value)] = attributes = dict(vars(value))
+            _remember(attributes)
 
 
 def open_store(fd: int, sender: int) -> None:
@@ -329,11 +376,16 @@ def apply(manifest: Reference) -> None:
 
 def _take(entries: Iterable[Entry]) -> None:
     for entry in entries:
-        if entry.offset < 0 and entry.inline is None:
-            _unfit[entry.name] = entry.text
-        elif entry.version > _applied.get(entry.name, -1):
-            _bind(entry)
-            _applied[entry.name] = entry.version
+        if entry.text:
+            _unfit.update(dict.fromkeys(entry.names, entry.text))
+        elif any(entry.version > _applied.get(name, -1) for name in entry.names):
+            if entry.is_object:
+                (name,) = entry.names
+                _bind(name, _object(entry.offset))
+            else:
+                _take_values(entry)
+            for name in entry.names:
+                _applied[name] = max(entry.version, _applied.get(name, -1))
 
 
 def explain(error: BaseException) -> None:
@@ -342,46 +394,107 @@ def explain(error: BaseException) -> None:
         name = getattr(error, "name", None)
         if isinstance(error, NameError) and name in _unfit and name not in home():
             error.args = (f"{error}: {_unfit[name]}",)
+        elif isinstance(error, AttributeError) and error.obj is None and _unfit:
+            for one in _names_where(error):
+                if one in _unfit and home().get(one, error) is None:
+                    error.args = (f"{error}: {_unfit[one]}",)
         inner = error.__cause__ or error.__context__
         if inner is None or inner is error:
             return
         error = inner
 
 
-def _bind(entry: Entry) -> None:
-    holder, name = _holder_of(entry.name)
-    if holder is None:
-        return
-    own = holder.__dict__.get(name, _MISSING) if isinstance(holder, type) else holder.get(name, _MISSING)
-    imported = own is not _MISSING and _baseline is not None
-    was = own if _baseline is None or isinstance(holder, type) else _baseline.get(name, _MISSING)
-    if imported and own is not was and entry.name not in _applied:
-        # A task, or the initializer, has assigned it since.
-        return
-    is_value = entry.inline is None and not entry.is_object
-    if imported and is_value and _pickling.is_same(own, _COMPARED, Record(_fd, entry.offset)):
-        return
-    if entry.inline is not None:
-        new = pickle.loads(entry.inline)
-    else:
-        new = _object(entry.offset) if entry.is_object else _load(entry.offset)
-    if imported and not entry.rebinds and _update(own, new):
-        return
+def _names_where(error: BaseException) -> tuple[str, ...]:
+    """Return the globals and attributes that the code names which has raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_globals is not home():
+        return ()
+    return trace.tb_frame.f_code.co_names
+
+
+def _take_values(entry: Entry) -> None:
+    """Take what is new of the values in a record, and leave the process what it has already."""
+    # Not at the top: a program's process imports this module first.
+    from ._sequence import Reader
+
+    record = Record(_fd, entry.offset) if entry.inline is None else io.BytesIO(entry.inline)
+    (size,) = HEADER_SIZE.unpack(record.read(HEADER_SIZE.size))
+    header: Header = pickle.loads(record.read(size))
+    reader = Reader(_COMPARED, [home().get(name) for name in header.known])
+    for value in header.values:
+        pickled: Any = (
+            record.take(value.size) if isinstance(record, Record) else io.BytesIO(record.read(value.size))
+        )
+        own = _own(value.name)
+        is_mine = entry.version <= _applied.get(value.name, -1) or _was_assigned(value.name, own)
+        if own is not _MISSING and isinstance(pickled, Record) and (is_mine or _baseline is not None):
+            if reader.is_next(own, pickled, value.before):
+                continue
+            pickled = pickled.again()
+        try:
+            new = reader.load(pickled)
+        except Exception as error:
+            raise pickle.UnpicklingError(
+                f"the global {value.name} of the main module cannot be unpickled in a worker process "
+                f"({_pickling.summary(error)})"
+            ) from error
+        if own is not _MISSING and (
+            is_mine or (_baseline is not None and not value.rebinds and _update(own, new))
+        ):
+            reader.replace(new, own)
+        elif not is_mine:
+            _bind(value.name, new)
+
+
+def _own(name: str) -> Any:
+    """Return what this process has for a name in an entry."""
+    if name.endswith("()"):
+        found = _find(name[:-2])
+        return _MISSING if found is _MISSING else _state.state_of(found)
+    holder, attribute = _holder_of(name)
     if isinstance(holder, type):
-        setattr(holder, name, new)
+        return holder.__dict__.get(attribute, _MISSING)
+    return holder.get(attribute, _MISSING)
+
+
+def _was_assigned(name: str, own: Any) -> bool:
+    """Return whether a task, or the initializer, has assigned a global that has never arrived."""
+    if own is _MISSING or _baseline is None or name in _applied or name.endswith("()"):
+        return False
+    holder, attribute = _holder_of(name)
+    known = _attributes.get(id(holder), {attribute: own}) if isinstance(holder, type) else _baseline
+    return known.get(attribute, _MISSING) is not own
+
+
+def _bind(name: str, new: Any) -> None:
+    if name.endswith("()"):
+        owner = _find(name[:-2])
+        if owner is not _MISSING:
+            _state.set_state(owner, new, _attributes.get(id(owner), {}))
+        return
+    holder, attribute = _holder_of(name)
+    if isinstance(holder, type):
+        setattr(holder, attribute, new)
     else:
-        holder[name] = new
+        holder[attribute] = new
+
+
+def _find(name: str) -> Any:
+    try:
+        return named(name)
+    except AttributeError:
+        return _MISSING
 
 
 def _holder_of(name: str) -> tuple[Any, str]:
+    """Return the class or the dictionary that has a name, which is an empty one if it has gone."""
     top, dot, attribute = name.rpartition(".")
     if not dot:
         return home(), name
-    try:
-        found = named(top)
-    except AttributeError:
-        return None, attribute
-    return (found if isinstance(found, type) else None), attribute
+    found = _find(top)
+    return (found if isinstance(found, type) else {}), attribute
 
 
 def _update(own: Any, new: Any) -> bool:
@@ -400,6 +513,18 @@ def _update(own: Any, new: Any) -> bool:
         own.__dict__.clear()
         own.__dict__.update(new.__dict__)
     else:
+        return _overwrite(own, new)
+    return True
+
+
+def _overwrite(own: Any, new: Any) -> bool:
+    """Do the same to an array of numbers, which others may be views of."""
+    try:
+        with memoryview(own) as to, memoryview(new) as source:
+            if to.format not in _NUMBERS or (to.format, to.shape) != (source.format, source.shape):
+                return False
+            to.cast("B")[:] = source.cast("B")
+    except (TypeError, ValueError, BufferError):
         return False
     return True
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from time import monotonic
 
 from . import _allowance
+from ._memory import kernel_text
 
 __all__ = ["KillCounter"]
 
@@ -54,7 +55,7 @@ def _counters() -> Iterator[tuple[Path, str]]:
 
 def _read(file: Path) -> int | None:
     try:
-        for line in file.read_text().splitlines():
+        for line in kernel_text(file).splitlines():
             name, _, count = line.partition(" ")
             if name == "oom_kill":
                 return int(count)

@@ -6,13 +6,21 @@ task, and also where a fork in C code went unnoticed by Python.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import mmap
 import os
+import sys
 
 __all__ = ["Original"]
 
-# Linux's name for memory that is zero in a forked copy; Python has none for it.
+# Linux's number for memory that is zero in a forked copy; Python has no name for it, and other systems
+# may mean something else by it.
 _WIPE_ON_FORK = 18
+_HAS_WIPE_ON_FORK = sys.platform.startswith("linux")
 
 
 class Original:
@@ -24,6 +32,8 @@ class Original:
 
     def __init__(self) -> None:
         self.mark: mmap.mmap | _Mark = _Mark()
+        if not _HAS_WIPE_ON_FORK:
+            return
         try:
             memory = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             memory.madvise(_WIPE_ON_FORK)

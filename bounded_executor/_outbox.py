@@ -7,6 +7,11 @@ long task follows, the parent finds it there.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import pickle
 from collections.abc import Callable
 from time import perf_counter

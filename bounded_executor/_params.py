@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,10 +17,25 @@ from typing import Any, Literal
 from . import _memory
 from .events import TaskEvent
 
-__all__ = ["Bounds", "Settings", "check_bool", "check_count", "check_seconds"]
+__all__ = ["PORTABLE", "Bounds", "Settings", "check_bool", "check_count", "check_seconds", "is_portable"]
 
+_SETTING = "BOUNDED_EXECUTOR_PORTABLE"
+# Where that is, for messages.
+PORTABLE = f"in the portable way (on Windows, or with {_SETTING}=1)"
 # WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
 MAX_WINDOWS_WORKERS = 61
+
+
+def is_portable() -> bool:
+    """Return whether a process pool that is made now is one of the portable way.
+
+    Raises:
+        ValueError: the environment has a value for the setting that means nothing.
+    """
+    value = os.environ.get(_SETTING, "")
+    if value not in ("", "0", "1"):
+        raise ValueError(f"{_SETTING} must be 0 or 1, got {value!r}")
+    return sys.platform == "win32" or value == "1"
 
 
 def check_count(name: str, value: Any, *, least: int) -> int:
@@ -36,12 +52,25 @@ def _check_bytes(name: str, value: Any) -> int | None:
 
 
 def _check_memory(name: str, value: Any) -> int | None:
-    if value is not None and not _memory.CAN_MEASURE:
-        raise ValueError(f"{name} needs the /proc file system of Linux and must be None here, got {value!r}")
     if isinstance(value, str):
         only = ' or "auto"' if name == "max_memory_total" else ""
         raise TypeError(f"{name} must be an integer, a number of bytes{only}, got {value!r}")
-    return _check_bytes(name, value)
+    checked = _check_bytes(name, value)
+    if checked is not None:
+        _need_proc(name, value)
+    return checked
+
+
+def _check_total(value: Any) -> Any:
+    if value == "auto":
+        _need_proc("max_memory_total", value)
+        return value
+    return _check_memory("max_memory_total", value)
+
+
+def _need_proc(name: str, value: Any) -> None:
+    if not _memory.CAN_MEASURE:
+        raise ValueError(f"{name} needs the /proc file system of Linux and must be None here, got {value!r}")
 
 
 def check_seconds(name: str, value: Any) -> float:
@@ -240,9 +269,7 @@ class Settings(Bounds):
             max_tasks_jitter=max_tasks_jitter,
             max_memory_per_child=_check_memory("max_memory_per_child", max_memory_per_child),
             max_memory_hard=_check_memory("max_memory_hard", max_memory_hard),
-            max_memory_total=max_memory_total
-            if max_memory_total == "auto" and _memory.CAN_MEASURE
-            else _check_memory("max_memory_total", max_memory_total),
+            max_memory_total=_check_total(max_memory_total),
             task_timeout=_check_limit("task_timeout", task_timeout),
             on_crash=_check_crash(on_crash),
             task_retries=check_count("task_retries", task_retries, least=0),

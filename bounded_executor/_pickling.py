@@ -9,40 +9,48 @@ is up to *references*: those of an executor (``_exports``) in the parent, those 
 
 from __future__ import annotations
 
+import contextlib
+import copyreg
 import io
 import multiprocessing.context
 import os
 import pickle
 import sys
-import threading
 import traceback
+import types
+import warnings
 from collections import ChainMap
 from collections.abc import Callable
 from concurrent.futures import process as _stdlib_process
 from enum import EnumMeta
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
-from types import FunctionType
-from typing import Any, Protocol
+from operator import mul
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, Protocol, TypeVar
 
 import cloudpickle
 
 from ._by_value import HEAVY_BYTES, name_of, tell_heavy, tell_unfit
+from ._locks import Lock
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
-from ._store import Comparing
 
 __all__ = [
+    "LAZY",
+    "GlobalPickler",
     "NotShared",
     "References",
     "Start",
     "are_numbers",
     "can_import",
+    "drop_traceback",
     "dump",
+    "dump_apart",
     "dump_args",
     "dump_call",
     "dump_error",
@@ -51,16 +59,23 @@ __all__ = [
     "dump_inherited",
     "dump_parts",
     "is_interrupt",
-    "is_same",
+    "load_apart",
     "load_error",
+    "look_again",
     "name_of",
     "receive_descriptors",
     "refer_by",
     "remote_traceback",
     "summary",
+    "text_of",
 ]
 
+T = TypeVar("T")
+
 _log = Log()
+
+# What a global that is imported lazily is until its first use, since Python 3.15.
+LAZY: tuple[Any, ...] = (types.LazyImportType,) if hasattr(types, "LazyImportType") else ()
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
 _RemoteTraceback: Any = _stdlib_process._RemoteTraceback
@@ -73,7 +88,17 @@ _all_numbers = frozenset({int, float, bool}).issuperset
 # What is named in a pickle: by `functools.lru_cache` a function becomes an object that names itself as well.
 _NAMED = (type, FunctionType, type(lru_cache(lambda: None)))
 
-_importable: dict[str, bool] = {"__main__": False, "__mp_main__": False, "builtins": True}
+# Of modules that no search could tell of.
+_known = {"__main__": False, "__mp_main__": False, "builtins": True}
+# What a search has told of a module, by its name: of which object in `sys.modules`, as another may take its
+# place, and whether an import elsewhere finds the same. Any thread may look again; it comes to the same.
+_importable: dict[str, tuple[Any, bool]] = {}
+# With which paths and finders that was.
+_searched: tuple[list[Any], list[Any]] = ([], [])
+# Names of modules that cloudpickle has been told to send by value.
+_by_value: set[str] = set()
+# A class that a class statement has made, and no C code.
+_HEAP_TYPE = 1 << 9
 
 
 class _ByValue(Exception):
@@ -101,7 +126,8 @@ def refer_by(references: References, *, imported: bool) -> None:
     """
     global _local
     _local = references
-    _importable["__mp_main__"] = imported
+    _known["__mp_main__"] = imported
+    _importable.clear()
 
 
 class _Pickler(pickle.Pickler):
@@ -115,7 +141,9 @@ class _Pickler(pickle.Pickler):
                 reduced = self._references.reduce(obj)
                 if reduced is not None:
                     return reduced
-            if not can_import(obj.__module__):
+            name = obj.__module__
+            if not can_import(name) or (name not in sys.modules and _is_made_by_python(obj)):
+                # An import of a module that is not here could only bring another object of that name.
                 raise _ByValue
         return NotImplemented
 
@@ -126,13 +154,24 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._references = references
 
     def reducer_override(self, obj: Any) -> Any:
-        if self._references is not None and isinstance(obj, _NAMED):
-            reduced = self._references.reduce(obj)
-            if reduced is not None:
-                return reduced
+        if isinstance(obj, _NAMED):
+            if self._references is not None:
+                reduced = self._references.reduce(obj)
+                if reduced is not None:
+                    return reduced
+            # cloudpickle takes what is in `sys.modules` for importable, unless it is told otherwise by this.
+            can_import(obj.__module__)
+        elif isinstance(obj, ModuleType):
+            can_import(obj.__name__)
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
+        if type(obj).__module__ == "_ctypes" and hasattr(obj, "_length_"):
+            # An array's class, which belongs to the module that was running when it was first asked for.
+            return mul, (obj._type_, obj._length_)
+        if isinstance(obj, LAZY):
+            # It has no name that could be sent.
+            return _itself, (obj.resolve(),)
         reduced = super().reducer_override(obj)
         slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
         if slotted and isinstance(reduced, tuple):
@@ -144,26 +183,58 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         return reduced
 
 
+def _itself(obj: T) -> T:
+    return obj
+
+
 def _make_cached_property(function: Callable[..., Any], name: str | None) -> cached_property[Any]:
     made = cached_property(function)
     made.attrname = name
     return made
 
 
+def _is_made_by_python(obj: Any) -> bool:
+    return bool(obj.__flags__ & _HEAP_TYPE) if isinstance(obj, type) else obj.__module__ is not None
+
+
 def can_import(name: str | None) -> bool:
-    """Return whether another process with our ``sys.path`` can import a module by this name."""
+    """Return whether another process with our ``sys.path`` gets by this name the module that we have."""
     if name is None:
         return True
-    known = _importable.get(name)
-    if known is None:
-        known = _importable[name] = _search(name)
-        if not known and name in sys.modules:
-            # cloudpickle would name the module as well; from here on it sends it by value.
-            cloudpickle.register_pickle_by_value(sys.modules[name])
-    return known
+    found = _importable.get(name)
+    if found is None or found[0] is not sys.modules.get(name):
+        found = _importable[name] = _look_for(name)
+    return found[1]
 
 
-def _search(name: str) -> bool:
+def look_again() -> None:
+    """Forget what was found by name, if ``sys.path`` or the finders are not what they were."""
+    global _searched
+    now = list(sys.path), list(sys.meta_path)
+    if now != _searched:
+        _searched = now
+        _importable.clear()
+
+
+def _look_for(name: str) -> tuple[Any, bool]:
+    module = sys.modules.get(name)
+    known = _known.get(name)
+    if known is not None:
+        return module, known
+    found = _search(name, module)
+    if isinstance(module, ModuleType):
+        # cloudpickle would name the module as well. It refuses this for one that is here by another name.
+        with contextlib.suppress(ValueError):
+            if not found:
+                cloudpickle.register_pickle_by_value(module)
+                _by_value.add(name)
+            elif name in _by_value:
+                _by_value.discard(name)
+                cloudpickle.unregister_pickle_by_value(module)
+    return module, found
+
+
+def _search(name: str, module: Any) -> bool:
     """Whether a process with our ``sys.path`` finds this module, whatever ``sys.modules`` says."""
     parent = name.rpartition(".")[0]
     path = None
@@ -174,13 +245,39 @@ def _search(name: str) -> bool:
         if path is None:
             return True
     try:
-        return any(
-            finder.find_spec(name, path) is not None
-            for finder in sys.meta_path
-            if hasattr(finder, "find_spec")
-        )
+        finders = (finder for finder in sys.meta_path if hasattr(finder, "find_spec"))
+        specs = (finder.find_spec(name, path) for finder in finders)
+        spec = next((spec for spec in specs if spec is not None), None)
+        return spec is not None and (module is None or _is_of(module, spec))
     except Exception:
         return True
+
+
+def _is_of(module: Any, spec: Any) -> bool:
+    """Return whether a module is what an import by this spec would make, and not from another place."""
+    # Not by `getattr`: what stands there may be an object that makes up its attributes.
+    namespace = object.__getattribute__(module, "__dict__")
+    own = namespace.get("__spec__")
+    place = own.origin if own is not None and own.has_location else None
+    files = {place, namespace.get("__file__")} - {None}
+    if own is None and not files and type(module) is not ModuleType:
+        # A module that puts an object in its place does so elsewhere too. A plain one is made by the program.
+        return True
+    if own is not None and own.name != spec.name:
+        # A second name, given by a package to one of its modules, as to `collections.abc`.
+        return True
+    if spec.has_location:
+        return any(_is_same_file(file, spec.origin) for file in files)
+    loaders = {type(one.loader) for one in (own, spec) if one is not None and one.loader is not None}
+    return own is not None and place is None and len(loaders) < 2
+
+
+def _is_same_file(file: str, other: str) -> bool:
+    try:
+        return file == other or os.path.samefile(file, other)
+    except OSError:
+        # It was removed after its import.
+        return False
 
 
 def dump(obj: Any, pick: Picker | None = None, references: References | None = None) -> tuple[bytes, bool]:
@@ -263,15 +360,69 @@ def _dump_for(fn: Callable[..., Any], obj: Any, pick: Picker | None, references:
     return pickled
 
 
+# An exception may refuse attributes, as a frozen dataclass does. By these it is as the interpreter has it.
+_cause = vars(BaseException)["__cause__"]
+_traceback = vars(BaseException)["__traceback__"]
+
+
+def drop_traceback(error: BaseException) -> None:
+    """Have an exception keep no frames alive."""
+    _traceback.__set__(error, None)
+
+
+class _Refusing:
+    """Becomes, where it is unpickled, an exception whose class has a ``__setattr__`` of its own.
+
+    A plain pickle has attributes set by that, where objects of other classes have them put back as they were.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _make_refusing, (type(self._error), self._error.args, vars(self._error))
+
+
+def _make_refusing(cls: Any, args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error: BaseException = cls(*args)
+    vars(error).update(attributes)
+    return error
+
+
+def _refuses_attributes(cls: type) -> bool:
+    """Return whether a class decides itself what becomes of attributes, and not how it is pickled."""
+    own: set[str] = set()
+    for base in cls.__mro__[: cls.__mro__.index(BaseException)]:
+        if base.__flags__ & _HEAP_TYPE:
+            own.update(vars(base))
+    return "__setattr__" in own and own.isdisjoint({"__reduce__", "__reduce_ex__", "__setstate__"})
+
+
 def dump_error(error: BaseException) -> bytes:
     """Return an exception with its traceback as text; an unpicklable one keeps its text."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    text = text_of(error)
     try:
-        body: bytes | None = dump(error)[0]
+        body: bytes | None = dump(_Refusing(error) if _refuses_attributes(type(error)) else error)[0]
         reason = ""
     except BaseException as exc:
         body, reason = None, summary(exc)
     return pickle.dumps((body, reason, summary(error), text), pickle.HIGHEST_PROTOCOL)
+
+
+def text_of(error: BaseException) -> str:
+    """Return an error with its traceback, as it would be printed; raises nothing that is an ``Exception``."""
+    frames = _traceback.__get__(error)
+    parts = type(error), error, frames
+    with contextlib.suppress(Exception):
+        return "".join(traceback.format_exception(*parts))
+    try:
+        # Python 3.15 warns of frames of a main module that was imported, and warnings may be errors.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return "".join(traceback.format_exception(*parts))
+    except Exception as unfit:
+        # Sources are asked of the loaders of modules, which may be anything.
+        return f"{summary(error)}\n(Its traceback cannot be printed: {summary(unfit)})\n"
 
 
 def load_error(body: Pickled) -> BaseException:
@@ -281,7 +432,7 @@ def load_error(body: Pickled) -> BaseException:
         error = body.load()
         if isinstance(error, KeyboardInterrupt):
             # So that it is known for a task's; see `is_interrupt`.
-            error.__cause__ = _RemoteTraceback("".join(traceback.format_exception(error)))
+            _cause.__set__(error, _RemoteTraceback(text_of(error)))
         return error
     dumped, reason, raised, text = load(body)
     if dumped is None:
@@ -296,7 +447,7 @@ def load_error(body: Pickled) -> BaseException:
             error = pickle.UnpicklingError(
                 f"the task raised {raised}, which cannot be unpickled: {summary(exc)}"
             )
-    error.__cause__ = _RemoteTraceback(text)
+    _cause.__set__(error, _RemoteTraceback(text))
     return error
 
 
@@ -309,7 +460,7 @@ def remote_traceback(error: BaseException) -> str | None:
 def _drop_frames(error: BaseException | None) -> None:
     """Drop tracebacks that came along, as Dask has them do: their frames hold those that are running here."""
     while error is not None and error.__traceback__ is not None:
-        error.__traceback__ = None
+        drop_traceback(error)
         error = error.__cause__ or error.__context__
 
 
@@ -322,7 +473,7 @@ def summary(error: BaseException) -> str:
     """Return an error's class and text in one line or more."""
     try:
         return f"{type(error).__qualname__}: {error}"
-    except Exception:
+    except BaseException:
         return type(error).__qualname__
 
 
@@ -364,7 +515,7 @@ class Start:
         self.begun = False
         self.stands_in = True
         self.twins: dict[int, tuple[Any, Any]] = {}
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def duplicate_for_child(self, fd: int) -> int:
         if self.begun:
@@ -441,31 +592,64 @@ class _StartingPickler(_ByValuePickler):
     def reducer_override(self, obj: Any) -> Any:
         if not self._files and isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdout, sys.stderr):
             raise pickle.PicklingError("it is an open file")
+        if isinstance(obj, MethodType) and getattr(obj.__self__, obj.__name__, None) != obj:
+            # The program has put another function there since, or one of another name.
+            return MethodType, (obj.__func__, obj.__self__)
         return super().reducer_override(obj)
 
 
-def _dump_starting(
-    obj: Any, file: Any, start: Start, references: References | None, *, files: bool = False
-) -> None:
-    set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
-    twins = len(start.twins)
-    set_spawning_popen(start)
-    try:
-        _StartingPickler(file, start, references, files=files).dump(obj)
-    except NotShared:
-        # What else it consists of is no news.
-        for key in list(start.twins)[twins:]:
-            del start.twins[key]
-        raise
-    finally:
-        set_spawning_popen(None)
-    start.tell(twins)
+class GlobalPickler:
+    """Pickles globals of the main module one after the other; they share the pickler's memo.
+
+    Args:
+        file: is written to.
+        start: takes what a starting process must be given.
+        references: how to refer to the main module's objects.
+        files: open files may be in what is pickled, as standard streams by cloudpickle.
+    """
+
+    def __init__(
+        self, file: Any, start: Start, references: References | None, *, files: bool = False
+    ) -> None:
+        self._start = start
+        self._pickler: Any = _StartingPickler(file, start, references, files=files)
+
+    @property
+    def memo(self) -> dict[int, tuple[int, Any]]:
+        """What has been pickled: place and object, by identity."""
+        copied: dict[int, tuple[int, Any]] = self._pickler.memo.copy()
+        return copied
+
+    @memo.setter
+    def memo(self, memo: dict[int, tuple[int, Any]]) -> None:
+        self._pickler.memo = memo
+
+    def dump(self, obj: Any) -> None:
+        """Write the pickle of one.
+
+        Raises:
+            NotShared: workers could only have a private copy of something that is meant to be shared.
+        """
+        set_spawning_popen: Any = multiprocessing.context.set_spawning_popen
+        start = self._start
+        twins = len(start.twins)
+        set_spawning_popen(start)
+        try:
+            self._pickler.dump(obj)
+        except NotShared:
+            # What else it consists of is no news.
+            for key in list(start.twins)[twins:]:
+                del start.twins[key]
+            raise
+        finally:
+            set_spawning_popen(None)
+        start.tell(twins)
 
 
 def dump_inherited(obj: Any, start: Start, references: References | None = None) -> bytes:
     """Return the pickle of what a starting process may be given; what it needs is in ``start``."""
     buffer = io.BytesIO()
-    _dump_starting(obj, buffer, start, references, files=True)
+    GlobalPickler(buffer, start, references, files=True).dump(obj)
     return buffer.getvalue()
 
 
@@ -476,20 +660,66 @@ def dump_global(value: Any, start: Start, references: References) -> memoryview:
         NotShared: workers could only have a private copy of something that is meant to be shared.
     """
     buffer = io.BytesIO()
-    _dump_starting(value, buffer, start, references)
+    GlobalPickler(buffer, start, references).dump(value)
     return buffer.getbuffer()
 
 
-def is_same(value: Any, references: References, record: Any) -> bool:
-    """Return whether :func:`dump_global` makes of a value what is in a record."""
-    start = Start()
-    try:
-        _dump_starting(value, Comparing(record), start, references)
-    except Exception:
-        return False
-    finally:
-        start.close()
-    return bool(record.left == 0)
+# Their types have reducers for starting processes, and need none: anything can be made of them anywhere.
+_ANYWHERE = (partial, MethodType, type(list.append), type(int.__add__))
+
+
+class _ApartPickler(_ByValuePickler):
+    def __init__(self, file: Any, references: References | None) -> None:
+        super().__init__(file, references)
+        self.apart: list[Any] = []
+        self._reducers = ForkingPickler(io.BytesIO()).dispatch_table
+
+    def persistent_id(self, obj: Any) -> int | None:
+        kind = type(obj)
+        if not kind.__module__.startswith("multiprocessing.") and (
+            isinstance(obj, _ANYWHERE) or kind in _COPIED or kind not in self._reducers
+        ):
+            return None
+        self.apart.append(obj)
+        return len(self.apart) - 1
+
+
+# What `copyreg` knows is in that table as well.
+_COPIED = frozenset(copyreg.dispatch_table)
+
+
+class _ApartUnpickler(pickle.Unpickler):
+    def __init__(self, file: Any, apart: list[Any]) -> None:
+        super().__init__(file)
+        self._apart = apart
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._apart[pid]
+
+
+def dump_apart(obj: Any, references: References | None = None) -> tuple[bytes, list[Any]]:
+    """Return the pickle of something without what only a starting process can be given, and that.
+
+    Raises:
+        NotShared: some of it was made for the fork start method.
+    """
+    buffer = io.BytesIO()
+    pickler = _ApartPickler(buffer, references)
+    pickler.dump(obj)
+    if pickler.apart and os.name == "posix":
+        # It is pickled when a process is started, whose error would come late.
+        trial = Start()
+        trial.stands_in = False
+        try:
+            dump_inherited(pickler.apart, trial)
+        finally:
+            trial.close()
+    return buffer.getvalue(), pickler.apart
+
+
+def load_apart(data: bytes, apart: list[Any]) -> Any:
+    """Return what :func:`dump_apart` was given, with what was left apart as it is in this process."""
+    return _ApartUnpickler(io.BytesIO(data), apart).load()
 
 
 def receive_descriptors(fds: list[int]) -> None:

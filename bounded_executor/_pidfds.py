@@ -1,9 +1,19 @@
-"""Waits for the ends of processes that are not our children, by the process descriptors of Linux."""
+"""Waits for the ends of processes that are not our children.
+
+On Linux by their process descriptors, elsewhere by the ends of their connections.
+"""
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import os
 import select
+import socket
+from collections.abc import Mapping
 from time import monotonic
 
 __all__ = ["await_ends"]
@@ -12,18 +22,20 @@ __all__ = ["await_ends"]
 ENDS_SECONDS = 1.0
 
 
-def await_ends(pids: list[int]) -> set[int]:
-    """Wait until processes that are being killed are gone.
+def await_ends(pids: list[int], connections: Mapping[int, socket.socket] | None = None) -> set[int]:
+    """Wait until processes that are being killed are gone, for a second at most.
 
     Args:
         pids: their process ids; those that are gone already do not matter.
+        connections: our ends of their socket pairs, by process id. Where there are no process descriptors, a
+            process that is being killed is gone when the kernel has closed the other end.
 
     Returns:
-        Those that are not known to be gone: they are stuck in the kernel, or this system has no such
-        descriptors, so that nothing was waited for.
+        Those that are not known to be gone: they are stuck in the kernel, or a copy that the process has
+        forked holds the other end, or there is nothing to wait for.
     """
     if not hasattr(os, "pidfd_open"):
-        return set(pids)
+        return _await_hang_ups(pids, connections or {})
     poll = select.poll()
     fds: dict[int, int] = {}
     unknown = set()
@@ -47,3 +59,18 @@ def await_ends(pids: list[int]) -> set[int]:
     for fd in fds:
         os.close(fd)
     return unknown.union(fds.values())
+
+
+def _await_hang_ups(pids: list[int], connections: Mapping[int, socket.socket]) -> set[int]:
+    poll = select.poll()
+    fds = {connections[pid].fileno(): pid for pid in pids if pid in connections}
+    for fd in fds:
+        # Not for what there is to read: that is for others.
+        poll.register(fd, select.POLLHUP)
+    unknown = set(pids)
+    deadline = monotonic() + ENDS_SECONDS
+    while not unknown.isdisjoint(fds.values()) and (left := deadline - monotonic()) > 0:
+        for fd, _ in poll.poll(left * 1000):
+            poll.unregister(fd)
+            unknown.discard(fds[fd])
+    return unknown

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from . import _loky
+from loky import cpu_count
+
+from ._backend import KILL, Backend
 from ._core import Core
+from ._dispatch import Dispatcher
 from ._executor import BoundedExecutor
-from ._params import Settings
-from ._session import Session
-from ._workers import Workers
+from ._params import Settings, is_portable
 from .events import TaskEvent
 
 __all__ = ["BoundedProcessPoolExecutor"]
@@ -127,16 +129,9 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
             on_event=on_event,
             forward_logs=forward_logs,
             import_main=import_main,
-            default_workers=_loky.cpu_count,
+            default_workers=cpu_count,
         )
-        session = Session(settings)
-        self._adopt(
-            Core(
-                settings,
-                settings.max_workers,
-                lambda dispatcher, on_end: Workers(dispatcher, settings, session, on_end),
-            )
-        )
+        self._adopt(Core(settings, settings.max_workers, _backend_of(settings)))
 
     def terminate_workers(self) -> None:
         """Shut down at once: cancel what waits and send SIGTERM to the worker processes.
@@ -147,8 +142,28 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
 
     def kill_workers(self) -> None:
         """Do what :meth:`terminate_workers` does, with SIGKILL, which no task can ignore."""
-        self._end_workers(getattr(signal, "SIGKILL", signal.SIGTERM))
+        self._end_workers(KILL)
 
     def _end_workers(self, number: int) -> None:
         self._check_process()
         self._core.end_killing(number)
+
+
+def _backend_of(settings: Settings) -> Callable[[Dispatcher, Callable[[], None]], Backend]:
+    """Return what makes the backend of a pool with these settings.
+
+    Raises:
+        ValueError: an option cannot work in the portable way.
+    """
+    # Not at the top: each way needs modules that the other may not have.
+    if sys.platform == "win32" or is_portable():
+        from ._portable import Portable, PortableSession, check
+
+        check(settings)
+        portable = PortableSession(settings)
+        return lambda dispatcher, on_end: Portable(dispatcher, settings, portable, on_end)
+    from ._session import Session
+    from ._workers import Workers
+
+    session = Session(settings)
+    return lambda dispatcher, on_end: Workers(dispatcher, settings, session, on_end)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import _signal  # type: ignore[import-not-found]
 import contextlib
 import multiprocessing
 import multiprocessing.process
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping
-from multiprocessing.reduction import DupFd
+from collections.abc import Iterable, Iterator, Mapping
+from multiprocessing.reduction import DupFd  # type: ignore[attr-defined, unused-ignore]
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from ._main_module import MainSpec
     from ._params import Settings
 
-__all__ = ["CAN_FORK", "Config", "Descriptors"]
+__all__ = ["CAN_FORK", "DIES_WITH_PARENT", "Config", "Descriptors"]
 
 # Forking is safe here because nobody who forks has threads. macOS has fork, but its system
 # libraries do not survive it.
@@ -31,19 +35,28 @@ CAN_FORK = sys.platform.startswith("linux") and "fork" in multiprocessing.get_al
 _set_signal = _signal.signal
 _SIGINT, _SIGTERM = int(signal.SIGINT), int(signal.SIGTERM)
 _SIGCHLD = int(getattr(signal, "SIGCHLD", 0))
+_mask: Any = getattr(_signal, "pthread_sigmask", None)
+
+# What the kernel allows by itself, where it does not say how many there are.
+MOST_DESCRIPTORS = 1 << 20
 
 _PR_SET_PDEATHSIG = 1
+# Only Linux has it, and what is compared with it.
+_BOOT_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", -1)
 _prctl: Any = None
 if sys.platform.startswith("linux"):
     import ctypes
 
     _prctl = ctypes.CDLL(None, use_errno=True).prctl
+# Whether the kernel kills the children of a process that ends.
+DIES_WITH_PARENT = _prctl is not None
 
 
 class Config(NamedTuple):
     """What a supervisor and its children take over from the parent, as it is when work begins.
 
     Attributes:
+        most_digits: what ``sys.set_int_max_str_digits`` was given; None: this Python has no such limit.
         forked: children are forked by the supervisor, not spawned.
         share_imports: the supervisor imports what tasks import, for all later children.
         preload: names of modules that every child has from the start.
@@ -72,6 +85,8 @@ class Config(NamedTuple):
     argv: list[str]
     warnoptions: list[str]
     umask: int
+    most_digits: int | None
+    blocked: tuple[int, ...]
     start_method: str | None
     main: MainSpec
     sender: int
@@ -109,11 +124,14 @@ class Config(NamedTuple):
         return cls(
             dict(os.environ),
             directory,
-            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined]
-            [entry or directory or "" for entry in sys.path],
+            multiprocessing.process.ORIGINAL_DIR,  # type: ignore[attr-defined, unused-ignore]
+            # What was removed has no modules.
+            [entry or directory or "" for entry in sys.path if entry or directory],
             list(getattr(sys, "argv", [])),
             list(sys.warnoptions),
             _read_umask(),
+            sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else None,
+            tuple(map(int, _mask(_signal.SIG_BLOCK, ()))) if _mask is not None else (),
             multiprocessing.get_start_method(allow_none=True),
             main,
             sender,
@@ -156,22 +174,42 @@ class Config(NamedTuple):
             os.environ.update(self.environ)
             if hasattr(time, "tzset"):
                 time.tzset()
-        if self.directory is not None:
-            # A directory that was removed meanwhile is no reason to run nothing.
-            with contextlib.suppress(OSError):
-                os.chdir(self.directory)
+        try:
+            if self.directory is None:
+                raise FileNotFoundError
+            os.chdir(self.directory)
+        except OSError:
+            _go_nowhere()
         sys.path[:] = self.path
         sys.argv[:] = self.argv
         if sys.warnoptions != self.warnoptions:
             sys.warnoptions[:] = self.warnoptions
-            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined]
+            warnings._processoptions(sys.warnoptions)  # type: ignore[attr-defined, unused-ignore]
         os.umask(self.umask)
+        if self.most_digits is not None:
+            sys.set_int_max_str_digits(self.most_digits)
+        if _mask is not None:
+            _mask(_signal.SIG_SETMASK, self.blocked)
+
+
+def _go_nowhere() -> None:
+    """Be in a directory that was removed, as the program is: a relative path finds nothing there.
+
+    That is no reason to run nothing. In any other directory a task would read and write files of others.
+    """
+    # Not by all processes: it brings much along.
+    import tempfile
+
+    with contextlib.suppress(OSError):
+        folder = tempfile.mkdtemp()
+        os.chdir(folder)
+        os.rmdir(folder)
 
 
 def _read_umask() -> int:
     # Setting it is the only portable way of reading it, and threads share it.
-    with contextlib.suppress(OSError, StopIteration, ValueError), open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("Umask:")).split()[1], 8)
+    with contextlib.suppress(OSError, StopIteration, ValueError), open("/proc/self/status", "rb") as status:
+        return int(next(line for line in status if line.startswith(b"Umask:")).split()[1], 8)
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -188,29 +226,11 @@ class Descriptors:
 
 
 def _rebuild(wrapped: list[Any]) -> Descriptors:
-    return Descriptors([one.detach() for one in wrapped])
-
-
-def flags() -> dict[str, str]:
-    """Return the environment that gives an interpreter the flags of this one which cannot be set later."""
-    found = {"PYTHONUTF8": str(sys.flags.utf8_mode)}
-    if sys.flags.optimize:
-        found["PYTHONOPTIMIZE"] = str(sys.flags.optimize)
-    if sys.flags.dont_write_bytecode:
-        found["PYTHONDONTWRITEBYTECODE"] = "1"
-    return found
-
-
-@contextlib.contextmanager
-def passing_flags_on() -> Iterator[None]:
-    """Have an interpreter that is started meanwhile get the flags of this one."""
-    before = dict(os.environ)
-    os.environ.update(flags())
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    fds = [one.detach() for one in wrapped]
+    for fd in fds:
+        # It was inherited by this process, and is not for programs that tasks start.
+        os.set_inheritable(fd, False)
+    return Descriptors(fds)
 
 
 def die_with(parent: int) -> None:
@@ -228,6 +248,17 @@ def own_group() -> None:
     if hasattr(os, "setpgid"):
         with contextlib.suppress(OSError):
             os.setpgid(0, 0)
+
+
+def be_never_stopped_by_the_terminal() -> None:
+    """Have this process, and all that it starts, use the terminal without being in its group; comes once.
+
+    A process in the background that writes to it, sets it up or reads from it would be stopped, and no shell
+    knows of it. Where the signals are ignored the kernel lets the first two pass, and refuses the last.
+    """
+    for name in ("SIGTTOU", "SIGTTIN"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def default_signals(deaf: bool) -> None:
@@ -263,7 +294,7 @@ def age() -> float:
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+        return max(0.0, time.clock_gettime(_BOOT_CLOCK) - ticks / os.sysconf("SC_CLK_TCK"))
     except (OSError, ValueError, AttributeError):
         return time.process_time()
 
@@ -282,6 +313,16 @@ def _do_nothing(number: int, frame: object) -> None:
     """Stand in for a signal's default, which is to end the process."""
 
 
+def open_children() -> bool:
+    """Have the ends of children interrupt this thread; return whether that was blocked."""
+    return _mask is not None and _SIGCHLD in _mask(_signal.SIG_UNBLOCK, (_SIGCHLD,))
+
+
+def block_children() -> None:
+    """Undo :func:`open_children` where that was blocked before."""
+    _mask(_signal.SIG_BLOCK, (_SIGCHLD,))
+
+
 def forget_children() -> None:
     """In a forked process: no longer be told of the ends of processes that are another's children."""
     signal.set_wakeup_fd(-1)
@@ -292,9 +333,6 @@ def ignore_interrupts() -> None:
     """Signals to the whole program are for the user's; ours end when their parent tells them, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        # Blocked since before this process was started, so that none could come too early.
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def drop_descriptors(keep: set[int]) -> None:
@@ -306,13 +344,20 @@ def drop_descriptors(keep: set[int]) -> None:
     """
     keep = keep | {0, 1, 2} | _tracker_descriptors()
     null = os.open(os.devnull, os.O_RDWR)
-    for name in os.listdir("/proc/self/fd"):
-        fd = int(name)
+    for fd in _descriptors():
         if fd not in keep and fd != null:
             with contextlib.suppress(OSError):
                 os.fstat(fd)
                 os.dup2(null, fd, inheritable=False)
     os.close(null)
+
+
+def _descriptors() -> Iterable[int]:
+    """Return the numbers of all open descriptors, and maybe others."""
+    with contextlib.suppress(OSError):
+        return map(int, os.listdir("/proc/self/fd"))
+    limit = os.sysconf("SC_OPEN_MAX")
+    return range(min(limit, MOST_DESCRIPTORS) if limit > 0 else MOST_DESCRIPTORS)
 
 
 def native_threads() -> int:
@@ -330,11 +375,33 @@ def can_fork() -> bool:
     if threading.active_count() > 1:
         return False
     # Some libraries, such as NumPy's, have their threads ended by a fork and start them again when needed.
-    pid = os.fork()
-    if not pid:
-        os._exit(0)
+    with warnings.catch_warnings():
+        # Python warns of a fork beside threads since 3.12; since 3.15 that may raise, after the fork.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
     os.waitpid(pid, 0)
     return native_threads() == 1
+
+
+@contextlib.contextmanager
+def keeping_trackers() -> Iterator[None]:
+    """Have a process that is forked meanwhile share the resource trackers of this one.
+
+    Since Python 3.14 a process that multiprocessing has not forked itself lets go of them. It would start
+    others when it needs one, and shared memory that a task makes would go when the task's process ends.
+    """
+    intent = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_fork_intent", None)
+    if intent is None:
+        yield
+        return
+    intent.preserve_fd = True
+    try:
+        yield
+    finally:
+        # In both processes.
+        intent.preserve_fd = False
 
 
 def _tracker_descriptors() -> set[int]:

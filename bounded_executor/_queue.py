@@ -10,10 +10,10 @@ code, no pickling, no other lock. The collector may still run a ``__del__`` in t
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 
 from . import _batches
+from ._locks import RLock
 from ._parked import Parked
 from ._phase import ErrorFactory, Phase
 from ._resting import Resting
@@ -34,7 +34,7 @@ class Queue:
     def __init__(self) -> None:
         self.phase = Phase()
         self.items = 0
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._line: OrderedDict[int, Work] = OrderedDict()
         self.parked = Parked()
         self._resting = Resting()

@@ -6,6 +6,7 @@ The worker may be a process on another machine, so this module imports little.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ def run(
     batch_seconds: float | None = None,
     stays: bool = False,
     raises: bool = False,
+    explain: Callable[[BaseException], None] | None = None,
 ) -> Outcomes:
     """Run the items of a message.
 
@@ -99,6 +101,7 @@ def run(
         batch_seconds: after so many no further item is begun.
         stays: a large result may stay here.
         raises: a single item's error is raised, as ``TaskFailed``.
+        explain: called with each error, to which it may add what is known of it here.
     """
     dumped, _, items = load(Parts.of_body(message) if in_parts else message)
     del message
@@ -139,10 +142,12 @@ def run(
             del result
         except BaseException as error:
             flush()
+            if explain is not None:
+                explain(error)
             dumped_error = _pickling.dump_error(error)
             if raises:
                 raise TaskFailed(dumped_error, _pickling.summary(error)) from None
-            error.__traceback__ = None
+            _pickling.drop_traceback(error)
             now = perf_counter()
             entries.append(Entry(Kind.ERROR, dumped_error, now - began, 1))
             began = flushed = now

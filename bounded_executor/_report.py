@@ -9,12 +9,19 @@ end says that the stack is complete.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import faulthandler
 import os
 import signal
 
-__all__ = ["STACK_SIGNAL", "Recording", "Report", "leave_stack"]
+from ._nameless import new_file
+
+__all__ = ["STACK_SIGNAL", "Recording", "Report", "hand_on", "leave_stack", "unblock"]
 
 # A real-time signal: the others have a meaning for some program or other.
 STACK_SIGNAL = int(getattr(signal, "SIGRTMAX", getattr(signal, "SIGUSR2", 0)) or 0)
@@ -30,14 +37,7 @@ class Report:
     """The parent's side of the file."""
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self._fd = os.memfd_create("bounded-executor-report", os.MFD_CLOEXEC)
-        else:
-            # Not by all processes: it brings much along.
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self._fd = os.dup(file.fileno())
+        self._fd = new_file("report")
 
     def share(self) -> int:
         """Return a new descriptor of the file, for the child."""
@@ -77,6 +77,12 @@ def leave_stack(fd: int) -> None:
         faulthandler.register(STACK_SIGNAL, fd, all_threads=True, chain=True)
 
 
+def unblock() -> None:
+    """In a child: let ``STACK_SIGNAL`` through, as the program may block all signals that there are."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (STACK_SIGNAL,))
+
+
 class Recording:
     """In a child: standard error goes into the file, until :meth:`stop`; a crash adds its stack."""
 
@@ -93,8 +99,13 @@ class Recording:
             faulthandler.disable()
         os.dup2(self._stderr, 2)
         os.close(self._stderr)
-        with contextlib.suppress(OSError):
-            os.write(2, os.pread(self._fd, os.fstat(self._fd).st_size, 0))
-            # A stack that is left later begins the file anew.
-            os.ftruncate(self._fd, 0)
-            os.lseek(self._fd, 0, os.SEEK_SET)
+        hand_on(self._fd)
+
+
+def hand_on(fd: int) -> None:
+    """Write what was recorded in this file to standard error."""
+    with contextlib.suppress(OSError):
+        os.write(2, os.pread(fd, os.fstat(fd).st_size, 0))
+        # A stack that is left later begins the file anew.
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)

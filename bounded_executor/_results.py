@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from ._ledger import Account, Ledger
+from ._locks import RLock
 from ._outcomes import Group
 
 __all__ = ["Outcome", "Results"]
@@ -35,7 +36,7 @@ class Results:
         self._ledger = ledger
         self._unordered = unordered
         self._account = Account()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         # Free when there is something new for the consumer, which waits. Not a condition: one whose wait is
         # interrupted by a signal's handler may come back without its lock.
         self._waits = False

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import os
 import pickle
 import socket
 
 from . import _loky, _main_module, _pickling, _process
 from ._board import CAN_SHARE, Board
+from ._by_value import tell_changed
 from ._exports import Exports
 from ._params import Settings
 from ._report import Report
-from ._saying import Log
 from ._wire import MAX_FDS, Channel, Kind
 
 __all__ = ["Session"]
-
-_log = Log()
 
 
 class Session:
@@ -35,14 +38,10 @@ class Session:
         self.keeper: _loky.Keeper | None = None
         self.board: Board | None = None
         self._settings = settings
+        _pickling.look_again()
         main = _main_module.find(imports=settings.import_main)
         if main.changed:
-            _log.warning(
-                "the main module %s is not imported by worker processes: %s. Its functions travel by value, "
-                "and what its top level does to a process is missing in the workers.",
-                main.spec.file,
-                main.changed,
-            )
+            tell_changed(main.spec.file, main.changed)
         self.exports = Exports(main)
         initializer = None
         if settings.initializer is not None:
@@ -64,7 +63,7 @@ class Session:
 
     def open_board(self) -> Board | None:
         """Make the board that all children share, where one can be shared."""
-        if self.forked and CAN_SHARE:
+        if CAN_SHARE:
             self.board = Board()
             self._config = self._config._replace(has_board=True)
         return self.board
@@ -97,6 +96,10 @@ class Session:
                 f"initargs and globals may refer to {MAX_FDS - 3} file descriptors at most, got {count}"
             )
         self._config = self._config._replace(manifest=manifest, log_setup=log_setup)
+
+    def blocks(self, number: int) -> bool:
+        """Return whether a signal does not reach children, as the program blocks it."""
+        return number in self._config.blocked
 
     @property
     def tries_main(self) -> bool:
@@ -141,6 +144,10 @@ class Session:
     def status_of(self, pid: int) -> int | None:
         """Return how a supervisor has ended, negative for a signal; None where that is not known."""
         return None if self.keeper is None else self.keeper.status_of(pid)
+
+    def keeper_failure(self) -> str:
+        """Return why the keeper has ended; empty where it has not."""
+        return "" if self.keeper is None else self.keeper.failure()
 
     def drop_keeper(self, *, wait: bool = False) -> None:
         """Have the next supervisor come from a new keeper; ``wait`` until this one has ended."""

@@ -1,15 +1,17 @@
 """Notices that nothing comes back any more: a run that is stuck looks like one that is slow.
 
-Used by the thread of ``_workers``.
+Used by the thread of the backend.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from time import monotonic
+from typing import Protocol
 
 from . import _memory
-from ._roster import Child, Roster
 from ._saying import Log
+from ._work import Work
 
 __all__ = ["StallWatch"]
 
@@ -19,17 +21,35 @@ _log = Log()
 SHOWN = 5
 
 
+class Process(Protocol):
+    """A task process, as far as it is looked at here; see ``_roster.Child``."""
+
+    pid: int | None
+    work: Work | None
+    since: float
+
+
+class Processes(Protocol):
+    """All task processes of an executor; see ``_roster.Roster``."""
+
+    def __len__(self) -> int: ...
+
+    def working(self) -> Iterable[Process]: ...
+
+    def starting(self) -> Iterable[Process]: ...
+
+
 class StallWatch:
     """Says once, for each time that nothing comes back, which tasks are stuck.
 
     Args:
         seconds: for how long nothing may come back; None: for ever.
-        roster: who runs what.
+        processes: who runs what.
     """
 
-    def __init__(self, seconds: float | None, roster: Roster) -> None:
+    def __init__(self, seconds: float | None, processes: Processes) -> None:
         self._seconds = seconds
-        self._roster = roster
+        self._processes = processes
         self._last = monotonic()
         self._told = False
 
@@ -40,7 +60,7 @@ class StallWatch:
 
     def next(self) -> float | None:
         """Return when to look, on the clock of ``time.monotonic``; None where there is nothing to see."""
-        if self._seconds is None or self._told or not len(self._roster):
+        if self._seconds is None or self._told or not len(self._processes):
             return None
         return self._last + self._seconds
 
@@ -50,8 +70,8 @@ class StallWatch:
         now = monotonic()
         if due is None or due > now:
             return
-        stuck = sorted(self._roster.working(), key=lambda child: child.since)
-        starting = list(self._roster.starting())
+        stuck = sorted(self._processes.working(), key=lambda child: child.since)
+        starting = list(self._processes.starting())
         if not stuck and not starting:
             # Idle processes: there is nothing to wait for.
             self.heard(now)
@@ -72,7 +92,7 @@ class StallWatch:
         _log.warning("%s", "; ".join(lines))
 
 
-def _describe(child: Child, now: float) -> str:
+def _describe(child: Process, now: float) -> str:
     assert child.work is not None
     return (
         f"{child.work.name} in process {child.pid} for {now - child.since:.0f} seconds, "

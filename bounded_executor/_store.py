@@ -7,11 +7,15 @@ later has all of it.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import struct
-import threading
+import sys
 from typing import Any
+
+from ._locks import Lock
+from ._nameless import new_file
 
 __all__ = ["Comparing", "Different", "Record", "Store"]
 
@@ -26,25 +30,34 @@ class Store:
     """
 
     def __init__(self) -> None:
-        if hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("bounded-executor-store", os.MFD_CLOEXEC)
-        else:
-            # Not by all processes: it brings much along.
-            import tempfile
-
-            with tempfile.TemporaryFile() as file:
-                self.fd = os.dup(file.fileno())
-        self._lock = threading.Lock()
+        self.fd = new_file("store")
+        self._lock = Lock()
         self._end = 0
 
-    def append(self, data: Any) -> int:
-        """Write a pickle to the end and return where it begins."""
-        with memoryview(data) as view, self._lock:
+    def append(self, *parts: Any) -> int:
+        """Write bytes to the end, as one record, and return where it begins."""
+        size = sum(memoryview(part).nbytes for part in parts)
+        with self._lock:
             offset = self._end
-            _write(self.fd, _LENGTH.pack(view.nbytes), offset)
-            _write(self.fd, view, offset + _LENGTH.size)
-            self._end = offset + _LENGTH.size + view.nbytes
+            _write(self.fd, _LENGTH.pack(size), offset)
+            at = offset + _LENGTH.size
+            for part in parts:
+                _write(self.fd, part, at)
+                at += memoryview(part).nbytes
+            self._end = at
         return offset
+
+    def since(self, offset: int) -> bytes:
+        """Return all that was written from a place on, for a store in another process to :meth:`extend`."""
+        found = bytearray(max(0, self._end - offset))
+        _read(self.fd, found, offset)
+        return bytes(found)
+
+    def extend(self, data: bytes) -> None:
+        """Write what the other store has had since it was read last."""
+        with self._lock:
+            _write(self.fd, data, self._end)
+            self._end += len(data)
 
     def __del__(self) -> None:
         with contextlib.suppress(AttributeError, OSError):
@@ -54,13 +67,53 @@ class Store:
 def _write(fd: int, data: Any, offset: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(fd, view, offset)
+        written = _pwrite(fd, view, offset)
         view = view[written:]
         offset += written
 
 
+def _read(fd: int, buffer: Any, offset: int) -> None:
+    view = memoryview(buffer)
+    while view:
+        got = _preadv(fd, view, offset)
+        if not got:
+            raise EOFError(f"{len(view)} bytes are missing behind place {offset}")
+        view = view[got:]
+        offset += got
+
+
+if sys.platform == "win32":
+    # Reading and writing there move the position of the file, which all threads share. The lock guards it.
+    _position = Lock()
+
+    def _pwrite(fd: int, view: memoryview, offset: int) -> int:
+        with _position:
+            os.lseek(fd, offset, os.SEEK_SET)
+            return os.write(fd, view)
+
+    def _preadv(fd: int, view: memoryview, offset: int) -> int:
+        with _position:
+            os.lseek(fd, offset, os.SEEK_SET)
+            data = os.read(fd, len(view))
+        view[: len(data)] = data
+        return len(data)
+
+else:
+
+    def _pwrite(fd: int, view: memoryview, offset: int) -> int:
+        return os.pwrite(fd, view, offset)
+
+    def _preadv(fd: int, view: memoryview, offset: int) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(fd, [view], offset)
+        # macOS has it since its version 11.
+        data = os.pread(fd, len(view), offset)
+        view[: len(data)] = data
+        return len(data)
+
+
 class Record(io.RawIOBase):
-    """One pickle of a store, as a file to read; processes share the descriptor but no position.
+    """One record of a store, as a file to read; processes share the descriptor but no position.
 
     Args:
         fd: the store's descriptor in this process.
@@ -69,9 +122,23 @@ class Record(io.RawIOBase):
 
     def __init__(self, fd: int, offset: int) -> None:
         self._fd = fd
-        self._at = offset + _LENGTH.size
-        length: int = _LENGTH.unpack(os.pread(fd, _LENGTH.size, offset))[0]
-        self._end = self._at + length
+        self._begin = self._at = offset + _LENGTH.size
+        length = bytearray(_LENGTH.size)
+        _read(fd, length, offset)
+        self._end = self._at + int(_LENGTH.unpack(length)[0])
+
+    def take(self, size: int) -> Record:
+        """Return the next bytes as a record of their own, and move on behind them."""
+        taken = copy.copy(self)
+        taken._begin = self._at
+        self._at = taken._end = self._at + size
+        return taken
+
+    def again(self) -> Record:
+        """Return the same from its beginning."""
+        same = copy.copy(self)
+        same._at = self._begin
+        return same
 
     def readable(self) -> bool:
         return True
@@ -79,7 +146,7 @@ class Record(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         with memoryview(buffer).cast("B") as view:
             view = view[: self._end - self._at]
-            got = os.preadv(self._fd, [view], self._at) if view else 0
+            got = _preadv(self._fd, view, self._at) if view else 0
         self._at += got
         return got
 

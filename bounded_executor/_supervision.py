@@ -46,6 +46,7 @@ class Supervision:
         # Why the main module could not be imported, and until when it may take; see `lose`.
         self._main_failed: str | None = None
         self._importer = 0
+        self._not_started = ""
         self._main_used: float | None = None
         self._main_last = 0.0
         self.main_due: float | None = None
@@ -99,6 +100,15 @@ class Supervision:
         )
         self._resigned = self._resigned_for_imports = resigns
 
+    def not_started(self, why: str) -> None:
+        """Note why the keeper could not start the supervisor."""
+        self._not_started = why
+
+    def failure(self) -> str:
+        """Return why there is no supervisor, once, where that is known."""
+        why, self._not_started = self._not_started, ""
+        return why or self._session.keeper_failure()
+
     def heard_of_main(self, outcome: int, pid: int, why: str) -> None:
         """Note what the supervisor says of its import of the main module."""
         if outcome == MainOutcome.BEGUN:
@@ -137,25 +147,35 @@ class Supervision:
         Args:
             stuck: it has not ended, but takes too long.
         """
-        if self.main_due is None:
+        if not self._tries_main(stuck) or self._resigned_for_imports:
+            # What was to be imported before it may have left threads running; the next one comes to it.
             return None
         if self._main_failed is not None:
             return self._main_failed
         if stuck:
             return "it takes too long"
-        status = self._session.status_of(self._importer) if self._importer else None
+        status = self._session.status_of(self._importer)
         return "its process ended" if status is None else f"its process {describe(status)}"
+
+    def _tries_main(self, stuck: bool) -> bool:
+        # One that has not come as far as the import has another reason to end.
+        begun = stuck or bool(self._importer) or self._main_failed is not None
+        return self.main_due is not None and begun
 
     def dismiss(self) -> bool:
         """Take the end of the supervisor as one that was asked for; return whether there is one."""
         self._resigned = True
         return self._channel is not None
 
-    def lose(self) -> tuple[bool, str]:
+    def lose(self, stuck: bool) -> tuple[bool, str]:
         """Forget a supervisor that has ended.
 
+        Args:
+            stuck: it has not ended, but takes too long.
+
         Returns:
-            Whether it had said that it would, and its last words, where it was watched.
+            Whether its end is no fault of its own, as it had said that it would end or has tried the main
+            module; and its last words, where it was watched.
         """
         assert self._channel is not None
         self._loop.remove(self._channel)
@@ -166,7 +186,7 @@ class Supervision:
         self._session.import_first(())
         if self._resigned_for_imports:
             self._session.import_nothing()
-        resigned = self._resigned or self.main_due is not None
+        resigned = self._resigned or self._tries_main(stuck)
         self._resigned = self._resigned_for_imports = False
         self._main_failed = self.main_due = None
         self._importer = 0

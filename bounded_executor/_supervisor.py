@@ -12,6 +12,11 @@ import reaches another executor. It ends when the parent closes the socket.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import gc
 import importlib
@@ -21,9 +26,8 @@ import os
 import pickle
 import signal
 import socket
-import sys
-import traceback
 from collections.abc import Iterable
+from typing import Any
 
 from . import _board, _child, _main_module, _namespace, _pickling, _process
 from ._family import Family
@@ -61,7 +65,11 @@ class _Supervisor:
     def __init__(self, sock: socket.socket, config: _process.Config, fds: list[int]) -> None:
         self._sock = sock
         self._config = config
-        self._board = _board.open_board(fds.pop(0)) if config.has_board else None
+        self._board: Any = None
+        if config.has_board:
+            fd = fds.pop(0)
+            # One that is spawned opens it for itself.
+            self._board = _board.open_board(fd) if config.forked else _process.Descriptors([fd])
         self._report = fds.pop(0) if config.watched else None
         self._store = fds[0]
         self._fds = _process.Descriptors(fds)
@@ -76,6 +84,7 @@ class _Supervisor:
         """Serve until the parent closes the socket, then kill what is left."""
         # Collecting would write to pages that children share, and there is nothing to collect.
         gc.disable()
+        self._family.stop_listening()
         if self._import_watched():
             self._settle()
             self._serve()
@@ -88,7 +97,7 @@ class _Supervisor:
             # Semaphores that the main module has made here would else be found to have leaked.
             for process in multiprocessing.active_children():
                 process.kill()
-            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]
+            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined, unused-ignore]
 
     def _import_watched(self) -> bool:
         if self._report is None:
@@ -112,7 +121,7 @@ class _Supervisor:
                 for name in config.preload:
                     importlib.import_module(name)
             except BaseException as error:
-                self._tell(Kind.INIT_ERROR, body=_pickling.dump_error(error))
+                self._tell(Kind.PRELOAD_ERROR, body=_pickling.dump_error(error))
                 return False
             if self._has_threads_of(config.preload):
                 return False
@@ -138,7 +147,7 @@ class _Supervisor:
                 with config.at_start():
                     _main_module.set_up(config.main)
             except BaseException as error:
-                traceback.print_exception(type(error), error, error.__traceback__)
+                print(_pickling.text_of(error), end="", file=sys.stderr)
                 self._tell(Kind.MAIN, MainOutcome.FAILED, body=_pickling.summary(error).encode())
                 return False
             changed = {
@@ -251,6 +260,7 @@ class _Supervisor:
         _, names = self._trial
         self._trial = None
         if status == 0:
+            self._family.stop_listening()
             _import(names)
             self._settle()
         else:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ._locks import RLock
 from ._pickling import remote_traceback
 from ._saying import Log
 
@@ -67,7 +67,7 @@ class Unretrieved:
 
     def __init__(self) -> None:
         self.is_killing = False
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._pid = os.getpid()
         # Of the failed futures that exist and were not asked yet.
         self._pending: dict[int, Traceback] = {}
@@ -141,7 +141,7 @@ class Unretrieved:
 
     def begin_in_copy(self) -> None:
         """In a forked process: have a lock that no thread of the parent holds, and tell nothing."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._call = None
 
 

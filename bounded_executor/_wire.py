@@ -16,6 +16,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ _CHUNK = 1 << 16
 _LONG = 1 << 16
 # The kernel passes on no more in one message.
 MAX_FDS = 253
-# What is received is not for programs that tasks start.
+# What is received is not for programs that tasks start. Where the kernel does not see to it, we do.
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 # What is sent is taken a moment later; anything else means that the partner is gone.
 _LATER = {errno.EAGAIN, errno.EINTR, errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS}
@@ -53,7 +54,8 @@ class Kind:
     TOGETHER = 19  # ident: work, index: first item, count: items; body: one pickle of all results
     EACH = 21  # the same; body: the results one by one, see _outbox
     STOPPED = 24  # ident: work, index: item; this one and all after it are not run
-    INIT_ERROR = 13  # body as with ERROR; also from a supervisor that could not preload
+    INIT_ERROR = 13  # body as with ERROR
+    PRELOAD_ERROR = 29  # the same; also from a supervisor
     MODULES = 14  # body: names of modules that were imported by tasks, one a line
     UNFIT = 15  # before READY; body: why no task could run within the memory limits
     PEAK = 16  # before an outcome; ident: the most bytes that were ever resident
@@ -68,6 +70,7 @@ class Kind:
     # supervisor -> parent
     DIED = 30  # ident: child, index: pid; body: exit status, negative for a signal, and peak bytes, in digits
     NOT_STARTED = 32  # ident: child; body: why
+    NO_SUPERVISOR = 34  # from the keeper, in its place: it could not be started; body: why
     MAIN = 33  # ident: MainOutcome, index: pid; body: why it has failed; also from a child that imports
     UNSHARED = 31  # body: why modules are not shared, for the log; ident 1: the supervisor ends for that
 
@@ -136,11 +139,14 @@ def _read_frame(sock: socket.socket, fds: list[int] | None) -> Frame | None:
     header = bytearray()
     while len(header) < _HEADER.size:
         want = _HEADER.size - len(header)
-        if fds is None:
+        if sys.platform == "win32" or fds is None:
             data = sock.recv(want)
         else:
             data, new, _, _ = socket.recv_fds(sock, want, MAX_FDS, _CLOEXEC)
             fds.extend(new)
+            if not _CLOEXEC:
+                for fd in new:
+                    os.set_inheritable(fd, False)
         if not data:
             return None
         header += data
@@ -221,7 +227,10 @@ class Channel:
         while self._out:
             data, fds = self._out[0]
             try:
-                sent = socket.send_fds(self.sock, [data], fds) if fds else self.sock.send(data)
+                if sys.platform == "win32" or not fds:
+                    sent = self.sock.send(data)
+                else:
+                    sent = socket.send_fds(self.sock, [data], fds)
             except OSError as error:
                 if error.errno not in _LATER:
                     self._drop_output()

@@ -10,6 +10,11 @@ what an end means is decided in ``_endings``. This module hears what they say, a
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+
 import contextlib
 import os
 import signal
@@ -21,6 +26,7 @@ from typing import Any
 
 from . import _allowance, _loky, _main_module, _pickling
 from ._backend import Backend
+from ._by_value import tell_not_imported
 from ._dispatch import Dispatcher
 from ._endings import Endings
 from ._flag import Flag
@@ -33,6 +39,7 @@ from ._needs import modules_of
 from ._params import Settings
 from ._phase import ErrorFactory
 from ._pidfds import await_ends
+from ._process import DIES_WITH_PARENT
 from ._roster import Child, Roster
 from ._saying import Log
 from ._session import Session
@@ -79,6 +86,8 @@ class Workers(Backend):
         self._hold_up = self._hearing.hold_up
         self._any_ready = False
         self._by_value = not session.exports.imports
+        # The next children have to come from another supervisor, once nothing runs any more.
+        self._outdated = False
         self._giver = Giver(
             settings.max_workers,
             dispatcher,
@@ -105,11 +114,7 @@ class Workers(Backend):
         Raises:
             RuntimeError: the main module starts an executor while a worker process imports it.
         """
-        if _main_module.is_importing():
-            raise RuntimeError(
-                "a worker process imports the main module, which submits a task at its top level. Put that "
-                'under `if __name__ == "__main__":`.'
-            )
+        _main_module.check_not_importing()
         exports = self._session.exports
         log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
         return modules_of(fn), exports.first(fn), log_setup
@@ -158,7 +163,7 @@ class Workers(Backend):
 
     def kill(self, number: int) -> None:
         """Send a signal to every task process; tasks that it ends fail."""
-        if self.starter.deaf:
+        if self.starter.deaf or self._session.blocks(number):
             number = signal.SIGKILL
         self.note(lambda: self._kill_all(number))
 
@@ -188,6 +193,9 @@ class Workers(Backend):
                     self._hear_child(child)
             if due is not None and due <= monotonic():
                 self._look_for_late_ones()
+            if self._outdated and not self.roster.busy:
+                self._outdated = self._giver.paused = False
+                self._dismiss_supervisor()
             self._giver.fill()
             self._dispatcher.deliver()
             self._dispatcher.in_hand.clear()
@@ -242,13 +250,21 @@ class Workers(Backend):
         elif frame.kind == Kind.MAIN:
             if not self._by_value:
                 self._fall_back(bytes(frame.body).decode(), "")
-                # Not here: this may be one of several children that are heard for the last time.
-                self.note(self._dismiss_supervisor)
+                # Others have imported it, and what they run goes on. They are given nothing more.
+                self._outdated = self._giver.paused = True
         elif frame.kind == Kind.MODULES:
             self._supervision.share(bytes(frame.body).decode().split("\n"))
         elif frame.kind == Kind.INIT_ERROR:
             error = _pickling.load_error(frame.body)
             self._break("the initializer failed in a worker process, the pool is not usable", error)
+        elif frame.kind == Kind.PRELOAD_ERROR:
+            self._break_without_preload(frame)
+
+    def _break_without_preload(self, frame: Frame) -> None:
+        self._break(
+            f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
+            _pickling.load_error(frame.body),
+        )
 
     # Ends
 
@@ -341,13 +357,12 @@ class Workers(Backend):
         for frame in channel.receive():
             if frame.kind == Kind.DIED:
                 self._died(frame.ident, frame.index, *map(int, frame.body.split()))
+            elif frame.kind == Kind.NO_SUPERVISOR:
+                self._supervision.not_started(bytes(frame.body).decode())
             elif frame.kind == Kind.NOT_STARTED:
                 self._not_started(frame.ident, bytes(frame.body).decode())
-            elif frame.kind == Kind.INIT_ERROR:
-                self._break(
-                    f"preload={self._settings.preload!r} could not be imported, the pool is not usable",
-                    _pickling.load_error(frame.body),
-                )
+            elif frame.kind == Kind.PRELOAD_ERROR:
+                self._break_without_preload(frame)
             elif frame.kind == Kind.MAIN:
                 self._supervision.heard_of_main(frame.ident, frame.index, bytes(frame.body).decode())
             elif frame.kind == Kind.UNSHARED:
@@ -362,16 +377,17 @@ class Workers(Backend):
             stuck: it has not ended, and every process that it has is to be killed.
         """
         failure = self._supervision.main_failure(stuck)
-        asked_for, words = self._supervision.lose()
+        asked_for, words = self._supervision.lose(stuck)
         children = list(self.roster)
         pids = [child.pid for child in children if child.pid is not None]
-        if stuck:
-            # It has reaped none of them, so that the numbers are still their own.
+        if stuck or not DIES_WITH_PARENT:
+            # One that is stuck has reaped none of them, so that the numbers are still their own. Of one that
+            # has ended the system reaps them at once, and uses a number again only when all others were used.
             for pid in pids:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         # Else the kernel kills them after it has closed the supervisor's socket. Until then they may go on.
-        left_over = await_ends(pids)
+        left_over = await_ends(pids, {child.pid: child.channel.sock for child in children if child.pid})
         useful = any(child.pid is not None for child in children)
         left = []
         for child in children:
@@ -382,7 +398,9 @@ class Workers(Backend):
         is_wanted = left or self._dispatcher.waiting_works or not self._dispatcher.drained
         if failure is not None and is_wanted and not self.endings.killing:
             self._fall_back(failure, words)
-        if self.endings.supervisor_lost(asked_for, useful, left, words) or stuck:
+        # The keeper may have ended first, or never have come up.
+        why = "" if useful or asked_for else self._supervision.failure()
+        if self.endings.supervisor_lost(asked_for, useful, left, words, why) or stuck:
             # Its keeper may be dead without anybody having noticed yet.
             self._session.drop_keeper()
         for child in children:
@@ -401,14 +419,8 @@ class Workers(Backend):
         if self._by_value:
             return
         self._by_value = True
-        _log.warning(
-            "the main module %s could not be imported for the worker processes: %s. Its functions travel by "
-            "value from now on, and what its top level does to a process is missing in the workers. "
-            "import_main=False goes by value from the start.%s",
-            self._session.exports.spec.name or self._session.exports.spec.file,
-            why,
-            f" What the import wrote to standard error, in the end:\n{words}" if words else "",
-        )
+        spec = self._session.exports.spec
+        tell_not_imported(spec.name or spec.file, why, words)
         self.starter.held = True
         # What has been referred to by name is pickled now, and that is user code.
         threading.Thread(target=self._pickle_main, name="bounded-main", daemon=True).start()

@@ -19,16 +19,16 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import pytest
-from helpers import foreign
+from helpers import SPAWNED, foreign
 from loky.backend import resource_tracker as loky_resource_tracker
 
 from bounded_executor import _loky
 
-WATCHDOG_SECONDS = 120
+WATCHDOG_SECONDS = 480 if SPAWNED else 120
 SLOW_WATCHDOG_SECONDS = 1800
 STRAGGLER_SECONDS = 10.0
 WARM_STRAGGLER_SECONDS = 0.3
@@ -60,6 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # One of each stays until the end, as is promised. They start here so as not to count below.
     resource_tracker.ensure_running()
     loky_resource_tracker.ensure_running()
+    if multiprocessing.get_all_start_methods()[0] == "forkserver":
+        # The default, since Python 3.14: tests that use the standard library's pool start it, and it stays.
+        forkserver.ensure_running()
 
 
 def pytest_unconfigure() -> None:
@@ -116,8 +119,8 @@ def _below(pids: set[int], parents: dict[int, int]) -> set[int]:
 
 
 def _is_starter(command: str) -> bool:
-    # Of loky's own start method, or of the standard library's "spawn".
-    return "popen_loky" in command or "spawn_main" in command
+    # Of our own way, or of the standard library's "spawn".
+    return "spawn_main" in command
 
 
 _marked: dict[tuple[int, int], bool] = {}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import bounded_executor
+from bounded_executor import _process
 
 TESTS = Path(__file__).resolve().parent
 PACKAGE_ROOT = Path(bounded_executor.__file__).resolve().parent.parent
@@ -20,8 +21,11 @@ PACKAGE_ROOT = Path(bounded_executor.__file__).resolve().parent.parent
 # Process ids of what holds processes that are no part of this run, as a cluster is. Who adds one ends it.
 foreign: set[int] = set()
 
+# Whether task processes are new interpreters, each of which takes as long to start as a hundred forks.
+SPAWNED = not _process.CAN_FORK
+
 # Long enough for a slow machine; only a test that fails ever waits this long.
-PATIENCE = 30.0
+PATIENCE = 90.0 if SPAWNED else 30.0
 
 
 def wait_until(condition: Callable[[], Any], what: str = "the condition", seconds: float = PATIENCE) -> None:
@@ -107,7 +111,7 @@ def assert_all_free(executor: Any) -> None:
     """Every slot is free, and as many tasks run as there are slots."""
     wait_until(lambda: executor.stats().unfinished == 0, "all slots free")
     wait_until(lambda: executor.stats().undelivered == 0, "all callbacks run")
-    size = min(executor.stats().queue_size, 200)
+    size = min(executor.stats().queue_size, 20 if SPAWNED else 200)
     futures = [executor.submit_nowait(abs, -number) for number in range(size)]
     assert [future.result(PATIENCE) for future in futures] == list(range(size))
 

@@ -17,6 +17,7 @@ import faults
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, status, wait_until
+from platforms import needs_fork
 
 from bounded_executor import BoundedProcessPoolExecutor, TaskTimeout, _lateness, _pidfds, _roster
 
@@ -89,6 +90,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_roster, "RETIREMENT_SECONDS", 0.2)
 
 
+@needs_fork("the supervisor imports nothing for others")
 @pytest.mark.parametrize("retries", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_task_that_is_killed_for_its_cancellation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: int
@@ -115,6 +117,7 @@ def test_a_task_that_is_killed_for_its_cancellation(
         assert tasks.marks(killed) == 1
 
 
+@needs_fork("the supervisor imports nothing for others")
 @pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.usefixtures("short")
@@ -145,6 +148,7 @@ def test_a_task_that_ran_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert tasks.marks(killed) == 1 + retries
 
 
+@needs_fork("the supervisor imports nothing for others")
 @pytest.mark.slow
 @pytest.mark.parametrize("retries", [0, 1])
 @pytest.mark.usefixtures("short")

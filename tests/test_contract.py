@@ -1,6 +1,6 @@
-"""One suite over five executors, so that every difference between them is a decision on record.
+"""One suite over six executors, so that every difference between them is a decision on record.
 
-Three of them are ours: our own task processes below, threads below, and a Dask cluster below.
+Four of them are ours: task processes in the two ways that there are, threads below, and a Dask cluster below.
 """
 
 from __future__ import annotations
@@ -49,10 +49,17 @@ def _over_dask(workers: int = 1) -> Executor:
     return BoundedExecutor.for_dask(_cluster[0].address)
 
 
+def _portable(max_workers: int = 1, **options: Any) -> Executor:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BOUNDED_EXECUTOR_PORTABLE", "1")
+        return BoundedProcessPoolExecutor(max_workers, **options)
+
+
 FACTORIES: dict[str, Factory] = {
     "stdlib": _stdlib,
     "loky": loky.ProcessPoolExecutor,
     "bounded": BoundedProcessPoolExecutor,
+    "portable": _portable,
     "threads": OverThreads,
     "dask": _over_dask,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import tasks
 from helpers import PATIENCE, assert_all_free, run_script, wait_until
+from platforms import needs_fork
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _loky
 
@@ -33,6 +35,8 @@ def make_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeModule:
         log = str(tmp_path / f"{name}.log")
         source = textwrap.dedent(HEAD.format(log=log)) + textwrap.dedent(body)
         (tmp_path / f"{name}.py").write_text(source)
+        # Another test's, from another folder.
+        monkeypatch.delitem(sys.modules, name, raising=False)
         return name, log
 
     return make
@@ -115,6 +119,7 @@ THREAD = """
 """
 
 
+@needs_fork("each process imports for itself")
 def test_a_preload_that_leaves_a_thread_is_not_forked_from(
     make_module: MakeModule, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -142,6 +147,7 @@ def run_from(name: str, log: str, function: str = "work") -> Any:
     return getattr(__import__(name), function)
 
 
+@needs_fork("each process imports for itself")
 def test_the_module_of_the_first_function_is_imported_once_for_all_processes(make_module: MakeModule) -> None:
     name, log = make_module("worked", "def work(): return os.getpid()")
     work = run_from(name, log)
@@ -151,6 +157,7 @@ def test_the_module_of_the_first_function_is_imported_once_for_all_processes(mak
     assert tasks.marks(log) == 2  # here, and in the supervisor
 
 
+@needs_fork("each process imports for itself")
 def test_modules_that_a_function_by_value_uses_are_imported_once(make_module: MakeModule) -> None:
     name, log = make_module("used", "def work(): return os.getpid()")
     script = f"""
@@ -170,6 +177,7 @@ def test_modules_that_a_function_by_value_uses_are_imported_once(make_module: Ma
     assert tasks.marks(log) == 2
 
 
+@needs_fork("each process imports for itself")
 def test_a_module_that_only_a_task_imports_is_shared_with_later_processes(make_module: MakeModule) -> None:
     name, log = make_module("found", "VALUE = 7")
     with BoundedProcessPoolExecutor(1, max_tasks_per_child=1) as ex:
@@ -199,6 +207,7 @@ def test_a_first_function_whose_module_crashes_elsewhere_fails_its_task_only(
         assert_all_free(ex)
 
 
+@needs_fork("each process imports for itself")
 def test_a_first_function_whose_module_leaves_a_thread_works(
     make_module: MakeModule, caplog: pytest.LogCaptureFixture
 ) -> None:

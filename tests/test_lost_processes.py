@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, status, wait_until
+from platforms import needs_fork
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, TerminatedWorkerError, _starting
 
@@ -92,6 +93,7 @@ def fork_fails(folder: Path, monkeypatch: pytest.MonkeyPatch, condition: str) ->
     return "no_fork"
 
 
+@needs_fork("no os.fork is called that could fail")
 def test_a_fork_that_fails_is_tried_again_and_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_fork_that_fails_is_tried_again_and_ends_nothing(
     assert any("could not be started" in record.getMessage() for record in caplog.records)
 
 
+@needs_fork("no os.fork is called that could fail")
 def test_where_no_fork_ever_succeeds_the_executor_breaks_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +120,7 @@ def test_where_no_fork_ever_succeeds_the_executor_breaks_and_says_why(
         ex.submit(tasks.double, 1).result(PATIENCE)
 
 
+@needs_fork("no os.fork is called that could fail")
 def test_the_rest_after_a_fork_that_failed_ends_while_nobody_looks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -674,3 +674,71 @@ def test_an_import_that_fails_only_in_a_later_worker(run_file: RunFile) -> None:
     assert out.startswith("True\n"), out
     assert out.count("could not be imported") == 1, out
     assert "supervisor of the processes ended" not in out, out
+
+
+def test_an_import_that_fails_in_one_worker_leaves_what_others_run(run_file: RunFile) -> None:
+    out = run_file(
+        """
+        import os
+        import time
+
+        def count(name):
+            with open(name, "a") as file:
+                file.write("x")
+            return os.path.getsize(name)
+
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+        # The supervisor's, that of the first worker, and then that of the second one.
+        if count("imports.txt") >= 4:
+            raise LookupError("the fourth")
+
+        def first(value):
+            count("runs.txt")
+            while os.path.getsize("imports.txt") < 4:
+                time.sleep(0.001)
+            # The parent has learned of it by then, or is about to.
+            time.sleep(0.5)
+            return value
+
+        def second(value):
+            return value
+
+        if __name__ == "__main__":
+            with BoundedProcessPoolExecutor(2) as ex:
+                one = ex.submit(first, 1)
+                others = [ex.submit(second, value) for value in range(5)]
+                print(one.result(), [other.result() for other in others], os.path.getsize("runs.txt"))
+        """,
+        quiet=False,
+    )
+    assert out.startswith("1 [0, 1, 2, 3, 4] 1\n"), out
+    assert out.count("could not be imported") == 1, out
+
+
+def test_a_global_that_stays_none_is_named_by_the_error(run_file: RunFile) -> None:
+    out = run_file(
+        """
+        import threading
+
+        LOCK = None
+
+        def locked():
+            return LOCK.locked()
+
+        def other():
+            return None.attribute
+
+        if __name__ == "__main__":
+            LOCK = threading.Lock()
+            with BoundedProcessPoolExecutor(1) as ex:
+                for function in (locked, other):
+                    try:
+                        ex.submit(function).result()
+                    except AttributeError as error:
+                        print(error)
+        """
+    )
+    first, second = out.splitlines()
+    assert first.startswith("'NoneType' object has no attribute 'locked': the main module's LOCK is a"), out
+    assert "in the initializer" in first, out
+    assert second == "'NoneType' object has no attribute 'attribute'", out

@@ -12,8 +12,11 @@ import bad_tasks
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, assert_all_free, run_script, wait_until
+from platforms import needs_proc
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, _allowance, _governor, _memory
+
+pytestmark = needs_proc
 
 MB = 1 << 20
 # More than a child has before its first task, less than it has after `leak` of as much.

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import tasks
 from helpers import PATIENCE
+from platforms import needs_proc
 
-from bounded_executor import BoundedProcessPoolExecutor
+from bounded_executor import BoundedProcessPoolExecutor, _memory
 
 NAN = float("nan")
 
@@ -114,10 +115,10 @@ GOOD: list[dict[str, Any]] = [
     {"queue_size": 1},
     {"queue_bytes": None},
     {"queue_bytes": 1},
-    {"max_memory_per_child": 2**30},
-    {"max_memory_hard": 2**30},
-    {"max_memory_total": "auto"},
-    {"max_memory_total": 1},
+    pytest.param({"max_memory_per_child": 2**30}, marks=needs_proc),
+    pytest.param({"max_memory_hard": 2**30}, marks=needs_proc),
+    pytest.param({"max_memory_total": "auto"}, marks=needs_proc),
+    pytest.param({"max_memory_total": 1}, marks=needs_proc),
     {"preload": []},
     {"preload": ("json", "email.mime.text")},
     {"submit_timeout": None},
@@ -159,6 +160,23 @@ def test_bad_names_of_modules(value: Any, error: type[Exception], words: str) ->
 def test_good_values(keywords: dict[str, Any]) -> None:
     with BoundedProcessPoolExecutor(**{"max_workers": 1, **keywords}):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_memory_per_child", 2**30),
+        ("max_memory_hard", 2**30),
+        ("max_memory_total", 2**30),
+        ("max_memory_total", "auto"),
+    ],
+)
+def test_limits_of_memory_are_refused_where_it_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: Any
+) -> None:
+    monkeypatch.setattr(_memory, "CAN_MEASURE", False)
+    with pytest.raises(ValueError, match=rf"{name} needs the /proc file system of Linux.*{value}"):
+        BoundedProcessPoolExecutor(**{name: value})
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "loky"])

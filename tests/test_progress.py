@@ -10,6 +10,9 @@ from tqdm import tqdm
 
 from bounded_executor import BoundedProcessPoolExecutor
 
+# tqdm makes a lock for all bars, which stays. Where forkserver is the default it has a file in /dev/shm.
+tqdm.get_lock()
+
 
 @pytest.mark.parametrize("unordered", [False, True])
 def test_tqdm_finds_the_total_of_a_map(unordered: bool) -> None:

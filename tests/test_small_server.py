@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cgroups import MemoryGroup, memory_group
 from helpers import PACKAGE_ROOT, run_script, script_environment
+from platforms import needs_fork, needs_proc
 
 MB = 1 << 20
 CRAWL = PACKAGE_ROOT / "docs" / "examples" / "crawl.py"
@@ -31,6 +32,7 @@ def run(group: MemoryGroup, *arguments: object, seconds: float = 100) -> str:
     return done.stdout
 
 
+@needs_proc
 @pytest.mark.parametrize("pages", [1_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_the_crawl_runs_in_256_megabytes(pages: int) -> None:
     with memory_group(256 * MB) as group:
@@ -53,6 +55,7 @@ BIG_TASKS = """
 """
 
 
+@needs_proc
 @pytest.mark.parametrize("count", [60, pytest.param(600, marks=pytest.mark.slow)])
 def test_tasks_that_do_not_fit_side_by_side_are_run_one_after_the_other(count: int) -> None:
     with memory_group(256 * MB) as group:
@@ -74,10 +77,12 @@ WARM = """
 """
 
 
+@needs_fork("they share no memory")
 def test_twenty_warm_workers_share_most_of_their_memory() -> None:
     assert int(run_script(WARM)) <= 140 * MB
 
 
+@needs_fork("they share no memory")
 def test_what_is_preloaded_is_there_once_for_twenty_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,7 +252,7 @@ def test_ctrl_c_ends_a_program_whose_preload_hangs(tmp_path: Path) -> None:
 SLOW_START = """
 import os, sys, time
 
-if any("popen_loky" in word for word in sys.orig_argv):
+if any("bounded-executor-keeper" in word for word in sys.orig_argv):
     folder = os.environ["SLOW_START"]
     open(folder + "/begun", "w").close()
     while not os.path.exists(folder + "/go"):

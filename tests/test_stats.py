@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import tasks
 from helpers import PATIENCE, Gate, wait_until
+from platforms import needs_proc
 
 from bounded_executor import BoundedProcessPoolExecutor, Histogram, TerminatedWorkerError
 
@@ -126,6 +127,7 @@ def test_what_runs_waits_and_has_finished(tmp_path: Path) -> None:
     assert "BoundedProcessPoolExecutor ended, workers=2" in repr(ex)
 
 
+@needs_proc
 def test_the_memory_of_each_process_is_told() -> None:
     with BoundedProcessPoolExecutor(1) as ex:
         pid = ex.submit(os.getpid).result(PATIENCE)

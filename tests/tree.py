@@ -42,7 +42,7 @@ def look(root: int | None = None) -> Tree:
 
 def _is_keeper(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        return b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"bounded-executor-keeper" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 

@@ -143,6 +143,9 @@ def open_output(path: str | None, *, keep: int | None, overwrite: bool) -> Outpu
 
 
 def _lock(file: int, path: str) -> None:
+    if sys.platform == "win32":
+        # A lock there is on bytes, and keeps others from reading them.
+        return
     # It ends with the process, however that ends.
     try:
         import fcntl

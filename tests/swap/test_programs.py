@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+import helpers
 import pytest
 
 import side_by_side
@@ -24,10 +25,12 @@ def parameters(programs: list[Program], *, slow: bool = False) -> list[object]:
     ]
 
 
-def skip_where_something_is_missing(program: Program) -> None:
+def skip_where_it_cannot_run(program: Program) -> None:
     missing = [name for name in program.needs if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
+    if helpers.SPAWNED and "not spawned" in program.head:
+        pytest.skip(f"processes are spawned here: {program.head['not spawned']}")
 
 
 def test_there_are_enough_of_them() -> None:
@@ -36,11 +39,11 @@ def test_there_are_enough_of_them() -> None:
 
 @pytest.mark.parametrize("program", parameters(PROGRAMS))
 def test_a_program_prints_the_same(program: Program, tmp_path: Path) -> None:
-    skip_where_something_is_missing(program)
+    skip_where_it_cannot_run(program)
     side_by_side.assert_alike(program, side_by_side.run_all(program, tmp_path, program.sides()))
 
 
 @pytest.mark.parametrize("program", parameters(PROGRAMS, slow=True))
 def test_a_program_prints_the_same_however_processes_start(program: Program, tmp_path: Path) -> None:
-    skip_where_something_is_missing(program)
+    skip_where_it_cannot_run(program)
     side_by_side.assert_alike(program, side_by_side.run_all(program, tmp_path, program.sides(every=True)))

@@ -4,7 +4,8 @@ import multiprocessing
 
 from pool import Executor
 
-manager = multiprocessing.Manager()
+# Only by fork can a process be started here, and since Python 3.14 that has to be said.
+manager = multiprocessing.get_context("fork").Manager()
 shared = manager.dict()
 
 
