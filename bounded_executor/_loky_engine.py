@@ -70,9 +70,25 @@ class WorkerDied(Exception):
         """How it ended, in words, as far as that is known."""
         if self.worker.killed:
             return "was killed"
+        status = self._status
+        return "ended abruptly" if status is None else describe(status)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """How it ended, as attributes of the error of its task."""
+        status = self._status
+        return {
+            "pid": self.worker.pid,
+            "signal": -status if status is not None and status < 0 else None,
+            "exit_status": status if status is not None and status >= 0 else None,
+        }
+
+    @property
+    def _status(self) -> int | None:
+        """Its exit status, below zero the signal that ended it; None where that is not known."""
         # loky tells it nowhere else, and on Windows not at all.
         codes = re.findall(r"\w\((-?\d+)\)", str(self.__cause__))
-        return describe(int(codes[0])) if codes else "ended abruptly"
+        return int(codes[0]) if codes else None
 
 
 class Worker:

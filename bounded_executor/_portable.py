@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from . import _logs, _main_module, _pickling
+from ._arguments import arguments_of
 from ._by_value import tell_changed, tell_not_imported
 from ._dispatch import Dispatcher
 from ._endings import Endings
@@ -266,16 +267,21 @@ class Portable(Inner):
             self._endings.blame(
                 work,
                 lambda tries, about: _caused(
-                    TerminatedWorkerError(text + tries, pid=worker.pid, **about), died
+                    TerminatedWorkerError(text + tries, **died.known, **about), died
                 ),
             )
             return
         # Which of them had been done before is not known, and none is to be run twice.
-        kind = BrokenProcessPool if breaks else TerminatedWorkerError
         _log.warning("%s", text)
         attempts = work.attempts + 1
+        about = {**died.known, "task_name": work.name, "attempts": attempts}
         for index in range(work.count):
-            self._dispatcher.fail_item(work, index, _caused(kind(text), died), attempts=attempts)
+            error: BaseException
+            if breaks:
+                error = BrokenProcessPool(text)
+            else:
+                error = TerminatedWorkerError(text, **about, arguments=arguments_of(work, index))
+            self._dispatcher.fail_item(work, index, _caused(error, died), attempts=attempts)
         if breaks:
             self._break(
                 "A process in the process pool was terminated abruptly while the future was running or "
