@@ -25,6 +25,7 @@ from ._exports import Exports
 from ._function import Functions
 from ._inner import Held, Inner
 from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied, cpu_count
+from ._needs import modules_of
 from ._params import PORTABLE, Settings
 from ._phase import ErrorFactory
 from ._portable_worker import Prepared, Setup
@@ -141,7 +142,9 @@ class Portable(Inner):
         _main_module.check_not_importing()
         exports = self._session.exports
         log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
-        return self._session.setup._replace(manifest=exports.first(fn), log_setup=log_setup)
+        # Without a time limit a task may as well import for itself.
+        first = () if self._settings.task_timeout is None else modules_of(fn)
+        return self._session.setup._replace(first=first, manifest=exports.first(fn), log_setup=log_setup)
 
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends its workers."""
@@ -254,6 +257,10 @@ class Portable(Inner):
                     f"was killed.{tries} Where it was cannot be told {PORTABLE}."
                 ),
             )
+            return
+        if not died.begun and not worker.killed:
+            _log.info("a worker ended: its process %s %s", worker.pid, died.how)
+            self._dispatcher.give_back(work)
             return
         self._endings.crashed += 1
         how = f"process {worker.pid} {died.how}"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import bounded_executor
 
 TESTS = Path(__file__).resolve().parent
@@ -20,8 +22,16 @@ PACKAGE_ROOT = Path(bounded_executor.__file__).resolve().parent.parent
 # Process ids of what holds processes that are no part of this run, as a cluster is. Who adds one ends it.
 foreign: set[int] = set()
 
+# The tests run over the portable way, see `tox -e portable`.
+PORTABLE = os.environ.get("BOUNDED_EXECUTOR_PORTABLE") == "1"
+
 # Long enough for a slow machine; only a test that fails ever waits this long.
 PATIENCE = 30.0
+
+
+def not_portable(reason: str) -> pytest.MarkDecorator:
+    """Leave a test out where the suite runs over the portable way."""
+    return pytest.mark.skipif(PORTABLE, reason=f"the portable way: {reason}")
 
 
 def wait_until(condition: Callable[[], Any], what: str = "the condition", seconds: float = PATIENCE) -> None:
