@@ -37,11 +37,9 @@ from ._portable_worker import Prepared, Ran, Setup
 from ._saying import Log
 from ._work import Work
 
-__all__ = ["LokyEngine", "Worker", "WorkerDied", "cpu_count"]
+__all__ = ["LokyEngine", "Worker", "WorkerDied"]
 
 _log = Log()
-
-cpu_count = loky.cpu_count
 
 # Processes that may end one after the other before any was prepared.
 MAX_STILLBORN = 3

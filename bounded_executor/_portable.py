@@ -24,7 +24,7 @@ from ._exit import at_exit
 from ._exports import Exports
 from ._function import Functions
 from ._inner import Held, Inner
-from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied, cpu_count
+from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied
 from ._needs import modules_of
 from ._params import PORTABLE, Settings
 from ._phase import ErrorFactory
@@ -34,7 +34,7 @@ from ._stall import StallWatch
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Portable", "PortableSession", "check", "cpu_count"]
+__all__ = ["Portable", "PortableSession", "check"]
 
 _log = Log()
 
