@@ -72,9 +72,13 @@ class WorkerDied(Exception):
         """How it ended, in words, as far as that is known."""
         if self.worker.killed:
             return "was killed"
-        # loky tells it nowhere else, and on Windows not at all.
-        codes = re.findall(r"\w\((-?\d+)\)", str(self.__cause__))
-        return describe(int(codes[0])) if codes else "ended abruptly"
+        return _how(self.__cause__)
+
+
+def _how(error: BaseException | None) -> str:
+    # loky tells it nowhere else, and on Windows not at all.
+    codes = re.findall(r"\w\((-?\d+)\)", str(error))
+    return describe(int(codes[0])) if codes else "ended abruptly"
 
 
 class Worker:
@@ -309,7 +313,9 @@ class LokyEngine:
                 if not self._workers:
                     raise
                 # One of the others will bring an outcome, and then it is tried again.
-                _log.info("a worker process could not be started: %r", error)
+                _log.warning(
+                    "a worker process could not be started, the executor goes on with the others: %r", error
+                )
                 return
 
     def kill(self, worker: Worker) -> None:
@@ -347,7 +353,6 @@ class LokyEngine:
             self._drop(worker)
         elif worker.left == 0:
             self.replaced += 1
-            _log.debug("process %s has run its tasks and is replaced", worker.pid)
             self._drop(worker)
         return found
 
@@ -371,7 +376,7 @@ class LokyEngine:
             return ended
         if isinstance(ended, BrokenProcessPool):
             self.stillborn += 1
-            _log.info("a worker process ended while it started: %s", ended)
+            _log.info("a worker ended: its %s", f"process was starting, and {_how(ended)}")
         return WorkerDied(worker, ended, begun=False)
 
     def _idle(self) -> Worker | None:
@@ -397,7 +402,7 @@ class LokyEngine:
             future = worker.call(self._stored(worker.known), _portable_worker.run, *wire_form(work), ticket)
         except (BrokenProcessPool, ShutdownExecutorError) as error:
             # It has ended by itself, between two tasks.
-            _log.info("a worker process ended: %s", error)
+            _log.info("a worker ended: its %s", f"process {worker.pid} {_how(error)}")
             self._drop(worker)
             return
         self._queue.popleft()

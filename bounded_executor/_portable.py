@@ -259,7 +259,7 @@ class Portable(Inner):
             )
             return
         if not died.begun and not worker.killed:
-            _log.info("a worker ended: its process %s %s", worker.pid, died.how)
+            _log.info("a worker ended: its %s", f"process {worker.pid} {died.how}")
             self._dispatcher.give_back(work)
             return
         self._endings.crashed += 1
@@ -307,7 +307,7 @@ class Portable(Inner):
             return
         self._break(
             f"no worker process comes as far as its first task: {self._engine.stillborn} ended one after the "
-            f"other while they started. The last: {error}"
+            f"other while they started. The last, {error}"
             if storm
             else f"a worker process could not get ready: {error}",
             cause,

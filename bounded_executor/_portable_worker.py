@@ -250,7 +250,7 @@ def run(message: bytes | bytearray, in_parts: bool, ticket: int, stored: bytes) 
         stored: what was put into the executor's store since the last message.
     """
     if _store is None:
-        raise RuntimeError("a task came to a worker process of the portable way that was not prepared")
+        raise RuntimeError("a task came to a worker process that was not prepared")
     with contextlib.suppress(OSError):
         # From here on the message may have been run.
         _link.send_bytes(b"")
