@@ -19,9 +19,8 @@ from .events import TaskEvent
 
 __all__ = ["PORTABLE", "Bounds", "Settings", "check_bool", "check_count", "check_seconds", "is_portable"]
 
-_SETTING = "BOUNDED_EXECUTOR_PORTABLE"
 # Where that is, for messages.
-PORTABLE = f"in the portable way (on Windows, or with {_SETTING}=1)"
+PORTABLE = "in the portable way (on Windows, or with BOUNDED_EXECUTOR_PORTABLE=1)"
 # WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
 MAX_WINDOWS_WORKERS = 61
 
@@ -32,9 +31,9 @@ def is_portable() -> bool:
     Raises:
         ValueError: the environment has a value for the setting that means nothing.
     """
-    value = os.environ.get(_SETTING, "")
+    value = os.environ.get("BOUNDED_EXECUTOR_PORTABLE", "")
     if value not in ("", "0", "1"):
-        raise ValueError(f"{_SETTING} must be 0 or 1, got {value!r}")
+        raise ValueError(f"BOUNDED_EXECUTOR_PORTABLE must be 0 or 1, got {value!r}")
     return sys.platform == "win32" or value == "1"
 
 

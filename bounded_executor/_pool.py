@@ -79,6 +79,9 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
         TypeError: a parameter is of the wrong type.
         ValueError: a parameter is out of its range.
 
+    On Windows, and where the environment has ``BOUNDED_EXECUTOR_PORTABLE=1``, worker processes are loky's
+    own, and options that cannot work there are refused by a ``ValueError``.
+
     All methods may be called from any thread. An executor that a process inherited through
     ``os.fork`` raises ``RuntimeError``.
     """

@@ -25,7 +25,8 @@ from ._exit import at_exit
 from ._exports import Exports
 from ._function import Functions
 from ._inner import Held, Inner
-from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied, cpu_count
+from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied
+from ._needs import modules_of
 from ._params import PORTABLE, Settings
 from ._phase import ErrorFactory
 from ._portable_worker import Prepared, Setup
@@ -34,7 +35,7 @@ from ._stall import StallWatch
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Portable", "PortableSession", "check", "cpu_count"]
+__all__ = ["Portable", "PortableSession", "check"]
 
 _log = Log()
 
@@ -142,7 +143,9 @@ class Portable(Inner):
         _main_module.check_not_importing()
         exports = self._session.exports
         log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
-        return self._session.setup._replace(manifest=exports.first(fn), log_setup=log_setup)
+        # Without a time limit a task may as well import for itself.
+        first = () if self._settings.task_timeout is None else modules_of(fn)
+        return self._session.setup._replace(first=first, manifest=exports.first(fn), log_setup=log_setup)
 
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends its workers."""
@@ -258,6 +261,10 @@ class Portable(Inner):
                 ),
             )
             return
+        if not died.begun and not worker.killed:
+            _log.info("a worker ended: its %s", f"process {worker.pid} {died.how}")
+            self._dispatcher.give_back(work)
+            return
         self._endings.crashed += 1
         how = f"process {worker.pid} {died.how}"
         together = f", of {work.count} tasks that travelled together" if work.count > 1 else ""
@@ -313,7 +320,7 @@ class Portable(Inner):
             return
         self._break(
             f"no worker process comes as far as its first task: {self._engine.stillborn} ended one after the "
-            f"other while they started. The last: {error}"
+            f"other while they started. The last, {error}"
             if storm
             else f"a worker process could not get ready: {error}",
             cause,
