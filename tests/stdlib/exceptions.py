@@ -48,6 +48,9 @@ PUBLIC = {
     "ProcessPool*.test_cancel_futures": (
         "wants a task to be beyond cancelling before there is a process; here it is when a process has it"
     ),
+    "ProcessPoolForkProcessPoolShutdownTest.test_hang_gh83386": (
+        "wants nothing on standard error; that fork is taken as the default is logged, once"
+    ),
     "ProcessPoolForkProcessPoolShutdownTest.test_interpreter_shutdown": (
         "wants nothing on standard error; that fork is taken as the default is logged, once"
     ),
