@@ -17,7 +17,16 @@ from typing import Any, Literal
 from . import _memory
 from .events import TaskEvent
 
-__all__ = ["PORTABLE", "Bounds", "Settings", "check_bool", "check_count", "check_seconds", "is_portable"]
+__all__ = [
+    "PORTABLE",
+    "Bounds",
+    "Settings",
+    "check_bool",
+    "check_buffersize",
+    "check_count",
+    "check_seconds",
+    "is_portable",
+]
 
 # Where that is, for messages.
 PORTABLE = "in the portable way (on Windows, or with BOUNDED_EXECUTOR_PORTABLE=1)"
@@ -44,6 +53,16 @@ def check_count(name: str, value: Any, *, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be >= {least}, got {value!r}")
     return value
+
+
+def check_buffersize(value: Any) -> None:
+    """Check the ``buffersize`` of a map, with the words that the standard library has since Python 3.14."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"buffersize must be an integer or None, got {value!r}")
+    if value < 1:
+        raise ValueError(f"buffersize must be None or > 0, got {value!r}")
 
 
 def _check_bytes(name: str, value: Any) -> int | None:
