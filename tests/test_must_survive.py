@@ -100,7 +100,12 @@ class Killer:
 
 @pytest.mark.parametrize(
     ("count", "kills", "supervisors"),
-    [(2_000, 5 if SPAWNED else 20, 0.1), (1_000, 2 if SPAWNED else 5, 1.0), slow(100_000, 1_000, 0.1), slow(20_000, 100, 1.0)],
+    [
+        (2_000, 5 if SPAWNED else 20, 0.1),
+        (1_000, 2 if SPAWNED else 5, 1.0),
+        slow(100_000, 1_000, 0.1),
+        slow(20_000, 100, 1.0),
+    ],
     ids=["short", "short supervisors", "long", "long supervisors"],
 )
 def test_processes_that_are_killed_lose_no_task(
