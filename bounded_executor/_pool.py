@@ -16,6 +16,10 @@ from ._executor import BoundedExecutor
 from ._params import Settings, is_portable
 from .events import TaskEvent
 
+if sys.platform != "win32":
+    # Not only with an executor: a forked copy of the program has to let go of locks that it would find taken.
+    from . import _loky as _loky
+
 __all__ = ["BoundedProcessPoolExecutor"]
 
 
