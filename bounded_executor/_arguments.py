@@ -47,13 +47,17 @@ _MAKING = ("bounded_executor._namespace", "cloudpickle.cloudpickle")
 _BY_VALUE = "<by value>"
 
 
-def arguments_of(work: Work) -> str | None:
-    """Return the arguments of the first item without an outcome as a call has them, shortened.
+def arguments_of(work: Work, index: int | None = None) -> str | None:
+    """Return the arguments of an item as a call has them, shortened.
+
+    Args:
+        work: what it is part of.
+        index: which one; None: the first without an outcome.
 
     Returns:
         The text, of at most 300 characters. None where it is not known.
     """
-    item = work.items[work.done]
+    item = work.items[work.done if index is None else index]
     if isinstance(item, Unpickled):
         return None
     try:

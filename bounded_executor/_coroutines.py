@@ -21,7 +21,7 @@ from ._awaiting import finish, in_thread, slot
 from ._core import Core
 from ._future import BoundedFuture
 from ._ledger import Lease
-from ._params import check_count, check_seconds
+from ._params import check_buffersize, check_seconds
 from ._work import Work
 
 __all__ = ["Coroutines"]
@@ -116,8 +116,7 @@ class Coroutines:
         """
         if timeout is not None:
             timeout = check_seconds("timeout", timeout)
-        if buffersize is not None:
-            check_count("buffersize", buffersize, least=1)
+        check_buffersize(buffersize)
         sources = [Source(iterable) for iterable in iterables]
         self._check_usable()
         run = AsyncMap(self._core, buffersize or self._core.bounds.queue_size, unordered=bool(unordered))

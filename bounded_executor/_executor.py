@@ -30,7 +30,7 @@ from ._future import BoundedFuture
 from ._inner import Inner
 from ._map import MapRun
 from ._map_iterator import MapIterator, length_of
-from ._params import Bounds, check_bool, check_count, check_seconds
+from ._params import Bounds, check_bool, check_buffersize, check_count, check_seconds
 from ._sigterm import Drain
 from ._work import FutureSink, Work
 from .events import TaskEvent
@@ -262,9 +262,9 @@ class BoundedExecutor(Coroutines, Executor):
             # The standard library takes a negative timeout as one that is over.
             past = isinstance(timeout, (int, float)) and timeout < 0
             timeout = check_seconds("timeout", 0 if past else timeout)
-        for name, count in (("chunksize", chunksize), ("buffersize", buffersize)):
-            if count is not None:
-                check_count(name, count, least=1)
+        if chunksize is not None:
+            check_count("chunksize", chunksize, least=1)
+        check_buffersize(buffersize)
         self._check_usable()
         core = self._core
         core.start(fn)

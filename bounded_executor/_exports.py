@@ -74,7 +74,8 @@ class _Sent:
         self.times = times
         self.fixed = type(value) in _FIXED
         # A large table that the program has dropped must not be kept here.
-        self.value: Any = value if self.fixed else _weakly(value)
+        is_small = type(value) in _CONTAINERS and len(value) <= _FEW
+        self.value: Any = value if self.fixed else (lambda: value) if is_small else _weakly(value)
         self.uses = uses
         # Of the pickle of the value alone, which tells whether it has changed.
         self.digest = digest
@@ -161,6 +162,15 @@ class Exports:
         if isinstance(obj, FunctionType) and obj.__globals__ is self._namespace:
             return True
         return getattr(obj, "__module__", None) in NAMES
+
+    def is_copied(self, fn: FunctionType) -> bool:
+        """Return whether a function of another module can only go by value, with a copy of its globals."""
+        if fn.__globals__ is self._namespace or self._name_in_import(fn) is not None:
+            return False
+        found: Any = sys.modules.get(fn.__module__)
+        for name in fn.__qualname__.split("."):
+            found = getattr(found, name, None)
+        return found is not fn
 
     def goes_by_name(self, fn: Any) -> bool:
         """Return whether workers have this function by its name, and for good."""
@@ -328,20 +338,21 @@ class Exports:
 
     def _name_in_import(self, obj: Any) -> str | None:
         """Return the name by which an import of the script has the same object; None where it has not."""
-        script = self.spec.script
         name = self._qualname(obj)
-        if script is None or name is None:
-            return None
+        return name if name is not None and self._is_of_import(obj, name) else None
+
+    def _is_of_import(self, obj: Any, name: str) -> bool:
+        """Return whether an import of the script makes what has this name here."""
+        script = self.spec.script
         top = name.partition(".")[0]
-        if top not in script.bound or top in script.rebound:
-            return None
-        inner = getattr(obj, "__wrapped__", obj) if isinstance(obj, _CACHED) else obj
+        if script is None or top not in script.bound or top in script.rebound:
+            return False
+        inner = getattr(obj, "__wrapped__", obj) if _is(obj, _CACHED) else obj
         if isinstance(inner, FunctionType) and inner.__globals__ is self._namespace:
             code = inner.__code__
-            if code.co_filename != self.spec.filename or script.guards_line(code.co_firstlineno):
-                # A prompt's, or the guarded block's.
-                return None
-        return name
+            # Not a prompt's, nor the guarded block's.
+            return code.co_filename == self.spec.filename and not script.guards_line(code.co_firstlineno)
+        return True
 
     # Manifests
 
@@ -379,6 +390,8 @@ class Exports:
             self._include(name, found, pending, todo)
         seen: dict[int, Any] = {}
         looked_at: set[str] = set()
+        groups: list[_Group] = []
+        counted = (0, 0)
         while True:
             while todo:
                 obj = todo.pop()
@@ -392,12 +405,12 @@ class Exports:
                 self._include(name, found, pending, todo)
             if todo:
                 continue
+            if groups and counted == (len(pending.values), len(found)):
+                # Nothing came of what the values refer to.
+                break
+            counted = len(pending.values), len(found)
             known = self._known_of(pending, found)
-            often = [
-                name
-                for name, sent in pending.known.items()
-                if sent is not None and sent.times >= MOST_RECORDS
-            ]
+            often = [name for name, sent in pending.known.items() if sent and sent.times >= MOST_RECORDS]
             groups = [
                 self._pickle_together({name: pending.values[name] for name in group}, known)
                 for group in ([name for name in pending.values if name not in often], often)
@@ -446,15 +459,18 @@ class Exports:
         script = self.spec.script if self._imports else None
         if script is not None and "." not in name and name in script.bound and name not in script.rebound:
             # A function that the program has bound to the name of another one is sent.
-            named = isinstance(value, _KINDS) and (
-                not self.is_of_main(value) or self._name_in_import(value) == name
-            )
+            named = _is(value, _KINDS) and (not self.is_of_main(value) or self._name_in_import(value) == name)
+            if not named and _is(value, FunctionType) and self._is_of_import(value, name):
+                # As a function made by another one is, which has no name of its own.
+                named = value.__globals__ is self._namespace
+                for part in self._parts_of(value, name) if named else ():
+                    self._include(part, found, pending, todo)
             # Numbers and strings too: what an import makes of the clock, of a random number, or of standard
             # input is not what the program has.
-            if named or isinstance(value, (ModuleType, logging.Logger, *_pickling.LAZY)):
+            if named or _is(value, (ModuleType, logging.Logger, *_pickling.LAZY)):
                 todo.append(value)
                 return
-        if isinstance(value, _KINDS) and self.is_of_main(value):
+        if _is(value, _KINDS) and self.is_of_main(value):
             sent = self._send_object(name, value, frozenset())
         else:
             known = self._sent.get(name)
@@ -473,8 +489,15 @@ class Exports:
 
     def _value_of(self, name: str) -> Any:
         top, dot, attribute = name.rpartition(".")
-        if name.endswith("()"):
-            return state_of(_namespace.resolve(self._namespace, name[:-2])) if self._imports else _ABSENT
+        if name.endswith((")", "]")):
+            if not self._imports:
+                return _ABSENT
+            function, _, place = name.removesuffix("()").removesuffix("]").partition("[")
+            try:
+                found = _namespace.function_named(self._namespace, function)
+            except AttributeError:
+                return _ABSENT
+            return found.__closure__[int(place)] if place else state_of(found)
         if not dot:
             return self._namespace.get(name, _ABSENT)
         try:
@@ -484,30 +507,31 @@ class Exports:
 
     def _uses(self, obj: Any, todo: list[Any]) -> Iterator[str]:
         """Yield the globals that an object uses by itself, and put what it consists of into ``todo``."""
-        if isinstance(obj, FunctionType):
+        if _is(obj, FunctionType):
             if obj.__globals__ is self._namespace:
                 yield from (name for name in _names_of(obj.__code__) if name in self._namespace)
             todo.extend(_contents_of(obj))
-            yield from self._state_name(obj)
-        elif isinstance(obj, type):
+            yield from self._state_names(obj)
+        elif _is(obj, type):
             if not self.is_of_main(obj):
                 return
             todo.extend(base for base in (*obj.__bases__, type(obj)) if self.is_of_main(base))
             todo.extend(vars(obj).values())
             name = self._name_in_import(obj) if self._imports else None
             if name is not None:
-                yield from self._state_name(obj)
+                yield from self._state_names(obj)
                 if not issubclass(obj, Enum):
                     for attribute, value in list(vars(obj).items()):
-                        if _is_data(attribute, value) or self._is_other(f"{name}.{attribute}", value):
+                        is_data = _is_data(attribute, value) and not _is(value, type)
+                        if is_data or self._is_other(f"{name}.{attribute}", value):
                             yield f"{name}.{attribute}"
-        elif isinstance(obj, (staticmethod, classmethod)):
+        elif _is(obj, (staticmethod, classmethod)):
             todo.append(obj.__func__)
-        elif isinstance(obj, property):
+        elif _is(obj, property):
             todo.extend(one for one in (obj.fget, obj.fset, obj.fdel) if one is not None)
-        elif isinstance(obj, functools.partial):
+        elif _is(obj, functools.partial):
             todo.extend((obj.func, obj.args, obj.keywords))
-        elif isinstance(obj, MethodType):
+        elif _is(obj, MethodType):
             todo.extend((obj.__func__, obj.__self__))
         elif type(obj) in (tuple, list, set, frozenset):
             if len(obj) <= _FEW:
@@ -515,24 +539,44 @@ class Exports:
         elif type(obj) is dict:
             if len(obj) <= _FEW:
                 todo.extend(obj.values())
-        elif isinstance(obj, _CACHED):
+        elif _is(obj, _CACHED):
             todo.append(obj.__wrapped__)
-        elif isinstance(obj, (functools.cached_property, functools.partialmethod)):
+        elif _is(obj, (functools.cached_property, functools.partialmethod)):
             todo.append(obj.func)
         elif self.is_of_main(type(obj)):
             todo.append(type(obj))
 
-    def _state_name(self, obj: Any) -> Iterator[str]:
-        """Yield the name for the state of a function or class that workers import, if it has one."""
-        if self._imports:
-            name = self._name_in_import(obj)
-            if name is not None and state_of(obj) is not None:
-                yield f"{name}()"
+    def _state_names(self, obj: Any) -> Iterator[str]:
+        """Yield the names for the state of a function or class that workers import, and for its cells.
+
+        Also where there is nothing now: later it may be what a task has set, which must stay.
+        """
+        if not self._imports:
+            return
+        name = getattr(obj, "__qualname__", "")
+        try:
+            found = _namespace.function_named(self._namespace, name)
+        except Exception:
+            return
+        # The plain function of a class method has no name of its own.
+        if found is obj and self._is_of_import(obj, name):
+            yield from self._parts_of(obj, name)
+
+    def _parts_of(self, obj: Any, name: str) -> Iterator[str]:
+        yield f"{name}()"
+        if isinstance(obj, FunctionType):
+            yield from (f"{name}[{place}]" for place in range(len(obj.__closure__ or ())))
 
     def _is_other(self, name: str, value: Any) -> bool:
         """Return whether a method may be another than the one that the class statement has made."""
-        function = getattr(value, "__func__", getattr(value, "fget", value))
-        if not isinstance(function, FunctionType):
+        if _is(value, type):
+            # One that goes by its name.
+            return not self.is_of_main(value) or self._name_in_import(value) not in (None, name)
+        if _is(value, property):
+            parts = [one for one in (value.fget, value.fset, value.fdel) if one is not None]
+            return any(self._is_other(name, one) for one in parts)
+        function = value.__func__ if _is(value, (staticmethod, classmethod)) else value
+        if not _is(function, FunctionType):
             return False
         script = self.spec.script
         code = function.__code__
@@ -573,14 +617,14 @@ class Exports:
 
     def _explain_unfit(self, name: str, value: Any, error: Exception) -> str:
         """Return what a task is to fail with that misses a global; empty for what is part of another."""
-        has_own = name.endswith("()") or "." in name or self._is_bound_by_import(name)
+        has_own = self._has_part(name) or self._is_bound_by_import(name)
         if has_own:
             _log.debug(
                 "the main module's %s cannot be pickled (%s): workers keep what their own import makes",
                 name,
                 _pickling.summary(error),
             )
-        return "" if name.endswith("()") or "." in name else _unfit(name, value, error, has_own)
+        return "" if self._has_part(name) else _unfit(name, value, error, has_own)
 
     def _digest(self, name: str, value: Any, known: _Sent | None) -> bytes | None:
         """Return what tells whether a value has changed; None where it cannot be pickled."""
@@ -588,16 +632,13 @@ class Exports:
         from hashlib import blake2b
 
         to = _Hashed(blake2b())
-        start = _pickling.Start()
-        start.twins = self.start.twins
         try:
-            _pickling.GlobalPickler(to, start, _EntryReferences(self, [], frozenset())).dump(value)
+            with self._trial() as trial:
+                trial.begun = False
+                _pickling.GlobalPickler(to, trial, _EntryReferences(self, [], frozenset())).dump(value)
         except Exception:
             # The error comes when it is sent.
             return None
-        finally:
-            start.twins = {}
-            start.close()
         if known is not None and to.size > HEAVY_BYTES:
             self._tell_heavy(name, to.size)
         digest: bytes = to.hash.digest()
@@ -611,12 +652,28 @@ class Exports:
         references = _EntryReferences(self, uses, frozenset())
         texts: dict[str, str] = {}
         order, circles = _inner_first(values)
-        fit = {name: values[name] for name in order}
+        fit: dict[str, Any] = {}
+        for name in order:
+            value = values[name]
+            references.is_part = self._has_part(name)
+            try:
+                if type(value) not in (*_FIXED, *_CONTAINERS):
+                    # Alone first: what cannot be pickled costs those before it another round.
+                    with self._trial(start) as trial:
+                        _pickling.GlobalPickler(_Hashed(), trial, references).dump(value)
+            except _pickling.NotShared as error:
+                raise _not_shared(name, error) from None
+            except Exception as error:
+                texts[name] = self._explain_unfit(name, value, error)
+            else:
+                fit[name] = value
         while True:
+            uses.clear()
             writer = Writer(start or self.start, references, [self._value_of(name) for name in known])
             found: list[Value] = []
             pickles: list[Any] = []
             for name, value in fit.items():
+                references.is_part = self._has_part(name)
                 try:
                     pickled, before, is_known = writer.add(value)
                 except _pickling.NotShared as error:
@@ -629,10 +686,27 @@ class Exports:
                 found.append(Value(name, rebinds, pickled.nbytes, before))
                 pickles.append(pickled)
             else:
-                return _Group(Header(known, tuple(found)), pickles, uses, texts)
+                parts = frozenset(name for name in fit if self._has_part(name) or not self._may_rebind(name))
+                return _Group(Header(known, tuple(found), parts), pickles, uses, texts)
             # Once more without it: the writer has numbers for what it has not written.
             del fit[name]
-            uses.clear()
+
+    @contextlib.contextmanager
+    def _trial(self, start: _pickling.Start | None = None) -> Iterator[_pickling.Start]:
+        """Give what pickles need that nothing reads."""
+        trial = _pickling.Start()
+        trial.twins = self.start.twins
+        trial.begun = self.start.begun
+        trial.stands_in = start is None or start.stands_in
+        try:
+            yield trial
+        finally:
+            trial.twins = {}
+            trial.close()
+
+    def _has_part(self, name: str) -> bool:
+        """Return whether a value belongs to a function or class that workers have by their import."""
+        return "." in name or name.endswith((")", "]"))
 
     def _may_rebind(self, name: str) -> bool:
         script = self.spec.script
@@ -675,12 +749,12 @@ class Exports:
         """Return further globals that are parts of these values, so that they stay the same objects."""
         by_id: dict[int, list[str]] = {}
         for name, value in list(self._namespace.items()):
-            if not isinstance(value, (*_FIXED, *_OPAQUE, logging.Logger)) and not is_special(name):
+            if not _is(value, (*_FIXED, *_OPAQUE, logging.Logger)) and not is_special(name):
                 by_id.setdefault(id(value), []).append(name)
         found = {
             name: None
             for value in values.values()
-            for names in (by_id.get(id(value), []), *_inside(value, by_id))
+            for names in (by_id.get(id(value), []), *_inside(value, by_id)[0])
             for name in names
         }
         return [name for name in found if name not in values]
@@ -690,9 +764,11 @@ class Exports:
         by_id = {
             id(value): name
             for name, entry in found.items()
-            if not entry.is_object and not entry.text and "(" not in name and name not in pending.values
+            if not entry.is_object and not entry.text and not name.endswith((")", "]"))
+            if name not in pending.values
             for value in (self._value_of(name),)
-            if type(value) not in _FIXED
+            # The program may have bound another object to the name since.
+            if type(value) not in _FIXED and (sent := self._sent.get(name)) is not None and sent.is_of(value)
         }
         return tuple(by_id.values())
 
@@ -753,14 +829,15 @@ class _Group(NamedTuple):
 
 
 class _Hashed:
-    """A file that keeps the digest of what is written, and its size in bytes."""
+    """A file that keeps the size of what is written, in bytes, and its digest if that is asked for."""
 
-    def __init__(self, hash: Any) -> None:
+    def __init__(self, hash: Any = None) -> None:
         self.hash = hash
         self.size = 0
 
     def write(self, data: Any) -> None:
-        self.hash.update(data)
+        if self.hash is not None:
+            self.hash.update(data)
         self.size += memoryview(data).nbytes
 
 
@@ -771,8 +848,15 @@ class _EntryReferences:
         self._exports = exports
         self._uses = uses
         self._within = within
+        # Whether workers have a value by their import, if this one cannot be sent.
+        self.is_part = False
 
     def reduce(self, obj: Any) -> Any:
+        if self.is_part and isinstance(obj, FunctionType) and self._exports.is_copied(obj):
+            raise pickle.PicklingError(
+                f"{obj.__qualname__} is a local function of the module {obj.__globals__.get('__name__')}, "
+                "whose globals a copy would not share"
+            )
         return self._exports._reduce(obj, self._uses, self._within)
 
 
@@ -812,9 +896,15 @@ def _contents_of(function: FunctionType) -> Iterator[Any]:
 
 def _is_data(name: str, value: Any) -> bool:
     """Return whether a class attribute is a value that a program may change."""
-    if name.startswith("__") or hasattr(type(value), "__get__"):
+    if name.startswith("__") or name == "_abc_impl" or _is(value, ModuleType):
         return False
-    return not isinstance(value, (type, ModuleType)) and name != "_abc_impl"
+    # A descriptor of the script's own is an object as others are.
+    return not hasattr(type(value), "__get__") or type(value).__module__ in NAMES
+
+
+def _is(value: Any, kinds: Any) -> bool:
+    """Do as ``isinstance`` without asking the object, which may be a proxy for another one."""
+    return issubclass(type(value), kinds)
 
 
 def _is_shared(value: Any) -> bool:
@@ -843,49 +933,64 @@ def _inner_first(values: dict[str, Any]) -> tuple[list[str], set[str]]:
     into values is a bounded one.
     """
     by_id = {id(value): name for name, value in values.items() if type(value) not in _FIXED}
-    # Plain containers later: they are what a program fills. Then states, which refer to all others.
-    names = sorted(by_id.values(), key=lambda name: (name.endswith("()"), type(values[name]) in _CONTAINERS))
-    inner = {name: _inside(values[name], by_id) for name in names}
-    order: dict[str, None] = dict.fromkeys(name for name, value in values.items() if type(value) in _FIXED)
-    for name in names:
-        _reach(name, inner, order)
-    circles = {name for name in names if any(name in _reach(one, inner, {}) for one in inner[name])}
-    # Further names of an object that has one already.
-    order.update(dict.fromkeys(values))
-    return list(order), circles
-
-
-def _reach(name: str, inner: dict[str, list[str]], order: dict[str, None]) -> dict[str, None]:
-    """Add a name to an order, behind all that can be reached from it, and return the order."""
-    stack = [(name, iter(inner[name]))]
-    begun = {name}
-    while stack:
-        last, left = stack[-1]
-        following = next((one for one in left if one not in begun and one not in order), None)
-        if following is None:
-            order[last] = None
+    inner: dict[str, list[str]] = {}
+    ranks: dict[str, tuple[Any, ...]] = {}
+    for name in by_id.values():
+        inner[name], is_large = _inside(values[name], by_id)
+        # What others may refer to comes early, and what takes a reader long to compare comes late.
+        ranks[name] = is_large, name.endswith("()"), name.endswith("]"), type(values[name]) in _CONTAINERS
+    order: list[str] = [name for name, value in values.items() if type(value) in _FIXED]
+    circles: set[str] = set()
+    # Tarjan's way to components in which each consists of each other, without recursion.
+    found: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    open_: dict[str, None] = {}
+    for first in sorted(inner, key=ranks.__getitem__):
+        stack = [] if first in found else [(first, iter(inner[first]))]
+        while stack:
+            name, left = stack[-1]
+            if name not in found:
+                found[name] = lowest[name] = len(found)
+                open_[name] = None
+            following = next((one for one in left if one not in found), None)
+            if following is not None:
+                stack.append((following, iter(inner[following])))
+                continue
+            lowest[name] = min([lowest[name], *(found[one] for one in inner[name] if one in open_)])
             stack.pop()
-        else:
-            begun.add(following)
-            stack.append((following, iter(inner[following])))
-    return order
+            if stack:
+                outer = stack[-1][0]
+                lowest[outer] = min(lowest[outer], lowest[name])
+            if lowest[name] == found[name]:
+                component: list[str] = []
+                while not component or component[-1] != name:
+                    component.append(open_.popitem()[0])
+                order.extend(reversed(component))
+                if len(component) > 1 or name in inner[name]:
+                    circles.update(component)
+    # Further names of an object that has one already.
+    return list(dict.fromkeys((*order, *values))), circles
 
 
-def _inside(value: Any, by_id: dict[int, _T]) -> list[_T]:
-    """Return what stands for the values that an object consists of, itself included if it is in a circle."""
+def _inside(value: Any, by_id: dict[int, _T]) -> tuple[list[_T], bool]:
+    """Return what stands for the values that an object consists of, and whether it is a large one.
+
+    The object itself is among them if it is in a circle. What these consist of is not looked at.
+    """
     found: list[_T] = []
     seen: set[int] = set()
     todo = [value]
     while todo and len(seen) < _MOST_LOOKED_AT:
         for one in gc.get_referents(todo.pop()):
-            if isinstance(one, ref):
+            if type(one) is ref:
                 one = one()
-            if id(one) not in seen and not isinstance(one, _OPAQUE):
+            if id(one) not in seen and not _is(one, _OPAQUE):
                 seen.add(id(one))
-                todo.append(one)
                 if id(one) in by_id:
                     found.append(by_id[id(one)])
-    return found
+                else:
+                    todo.append(one)
+    return found, len(seen) >= _MOST_LOOKED_AT
 
 
 def _unfit(name: str, value: Any, error: Exception, has_own: bool) -> str:

@@ -51,7 +51,7 @@ import sys,posix
 fd,size=[int(word.partition('=')[2])for word in sys.argv[2:4]]
 path=b''
 while len(path)<size:path+=posix.read(fd,size-len(path))or sys.exit('sys.path is cut short')
-sys.path[:]=path.decode('utf-8','surrogateescape').split('\\0')
+sys.path[:]=path.decode('utf-8','surrogateescape').split('\\0')[:-1]
 from multiprocessing.spawn import spawn_main
 spawn_main(pipe_handle=fd)
 """
@@ -89,7 +89,7 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
     frozen = bool(getattr(sys, "frozen", False))
     executable = _executable(frozen)
     path = _import_path()
-    head = b"" if frozen else "\0".join(path).encode("utf-8", "surrogateescape")
+    head = b"" if frozen else "".join(f"{entry}\0" for entry in path).encode("utf-8", "surrogateescape")
     payload = new_file("start")
     with open(payload, "wb") as file, _high(payload) as passed, contextlib.ExitStack() as opened:
         fork = ["--multiprocessing-fork", f"pipe_handle={passed}"]
@@ -106,6 +106,8 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
             command,
             pass_fds=[*fds, passed, *([] if start.ready is None else [start.ready])],
             env=_environment(frozen),
+            # Python 3.13 does not start in a directory that was removed.
+            cwd=None if _here() else "/",
             stdin=_stream(0),
             stdout=_stream(1),
             stderr=_stream(2) if stderr is None else stderr,
@@ -167,12 +169,18 @@ def _flags() -> list[str]:
     return flags
 
 
+def _here() -> str:
+    """Return the directory that this process is in; empty where it was removed."""
+    with contextlib.suppress(OSError):
+        return os.getcwd()
+    return ""
+
+
 def _import_path() -> list[str]:
     """Return where this process imports from, as another one may be told it."""
-    try:
-        here = os.getcwd()
-    except OSError:
-        # It was removed; nothing can be imported from there.
+    here = _here()
+    if not here:
+        # Nothing can be imported from there.
         return [entry for entry in sys.path if isinstance(entry, str) and os.path.isabs(entry)]
     return [os.path.join(here, entry) if entry else here for entry in sys.path if isinstance(entry, str)]
 
@@ -181,10 +189,12 @@ def _environment(frozen: bool) -> dict[str, str] | None:
     """Return the environment of a new interpreter; None: that of this process."""
     changed = {}
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    start = multiprocessing.process.ORIGINAL_DIR  # type: ignore[attr-defined, unused-ignore]
-    if entries != [""] and start is not None and not all(map(os.path.isabs, entries)):
-        # They meant the directory that the program was started in, not the one that it is in now.
-        changed["PYTHONPATH"] = os.pathsep.join(os.path.join(start, entry) for entry in entries)
+    if entries != [""] and not all(map(os.path.isabs, entries)):
+        # They meant the directory that the program was started in, and it may be in another one now.
+        start = multiprocessing.process.ORIGINAL_DIR or "/"  # type: ignore[attr-defined, unused-ignore]
+        absolute = [os.path.abspath(os.path.join(start, entry)) for entry in entries]
+        # It may have gone there before multiprocessing took note; what it does not import from is not meant.
+        changed["PYTHONPATH"] = os.pathsep.join(entry for entry in absolute if entry in sys.path)
     if frozen:
         changed[STARTED] = str(os.getpid())
     return {**os.environ, **changed} if changed else None
@@ -224,10 +234,14 @@ def _high(fd: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """Make a pipe; the end to read is the caller's to close."""
-    ends = os.pipe()
-    with open(ends[1], "wb"), _high(ends[1]) as writes:
-        yield ends[0], writes
+    """Make a pipe; the end to read is the caller's to close, unless there is an error."""
+    reads, theirs = os.pipe()
+    try:
+        with open(theirs, "wb"), _high(theirs) as writes:
+            yield reads, writes
+    except BaseException:
+        os.close(reads)
+        raise
 
 
 @contextlib.contextmanager

@@ -23,8 +23,8 @@ class Condition(threading.Condition):
     Those of the base class are written in Python, and can be interrupted.
     """
 
-    __enter__ = property(attrgetter("_lock.__enter__"))
-    __exit__ = property(attrgetter("_lock.__exit__"))
+    __enter__ = property(attrgetter("_lock.__enter__"))  # pyright: ignore[reportAssignmentType]
+    __exit__ = property(attrgetter("_lock.__exit__"))  # pyright: ignore[reportAssignmentType]
 
 
 if sys.version_info[:2] == (3, 14):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "win32":
-    raise ImportError(f"{__name__} needs POSIX: on Windows _portable takes its place")
+    raise ImportError(f"{__name__} cannot be imported on Windows, where _portable takes its place")
 
 import contextlib
 import multiprocessing.process
@@ -275,9 +275,10 @@ class Keeper:
             how = self._kill()
             if how and isinstance(error, loky.process_executor.TerminatedWorkerError):
                 error = BrokenProcessPool(f"the process that starts all others {how}")
-            elif error.__cause__ is not None:
-                # A traceback as text: its last line says what loky lacked.
-                error = BrokenProcessPool(f"{error} {str(error.__cause__).rstrip(QUOTES).splitlines()[-1]}")
+            elif isinstance(error, BrokenProcessPool):
+                # The cause is a traceback as text, whose last line says what loky lacked.
+                _, _, lack = str(error.__cause__ or "").rstrip(QUOTES).rpartition("\n")
+                error = BrokenProcessPool(f"{error} {lack}")
         with _lock:
             self.error = error or RuntimeError("the keeper process ended")
             if self in _idle:
@@ -298,7 +299,11 @@ class Keeper:
         # One that has ended keeps its status.
         popen.kill()
         status = popen.wait()
-        return "" if status is None else describe(status) + quote(popen.words())
+        words = popen.words()
+        if status is None:
+            return ""
+        # What it has written since it came up is not recorded.
+        return describe(status) + (quote(words) if words else "")
 
     def _wait(self) -> None:
         with _lock:

@@ -11,6 +11,7 @@ else.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 import threading
@@ -24,6 +25,7 @@ from time import monotonic
 from typing import Any
 
 import loky
+from loky import process_executor
 from loky.process_executor import ShutdownExecutorError
 
 from . import _memory, _portable_worker
@@ -35,11 +37,9 @@ from ._portable_worker import Prepared, Ran, Setup
 from ._saying import Log
 from ._work import Work
 
-__all__ = ["LokyEngine", "Worker", "WorkerDied", "cpu_count"]
+__all__ = ["LokyEngine", "Worker", "WorkerDied"]
 
 _log = Log()
-
-cpu_count = loky.cpu_count
 
 # Processes that may end one after the other before any was prepared.
 MAX_STILLBORN = 3
@@ -58,11 +58,13 @@ class WorkerDied(Exception):
     Args:
         worker: the process.
         why: what loky says of it.
+        begun: the process had begun the message.
     """
 
-    def __init__(self, worker: Worker, why: BaseException) -> None:
+    def __init__(self, worker: Worker, why: BaseException, *, begun: bool) -> None:
         super().__init__(str(why))
         self.worker = worker
+        self.begun = begun
         self.__cause__ = why
 
     @property
@@ -70,9 +72,29 @@ class WorkerDied(Exception):
         """How it ended, in words, as far as that is known."""
         if self.worker.killed:
             return "was killed"
-        # loky tells it nowhere else, and on Windows not at all.
-        codes = re.findall(r"\w\((-?\d+)\)", str(self.__cause__))
-        return describe(int(codes[0])) if codes else "ended abruptly"
+        return _how(self.__cause__)
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """How it ended, as attributes of the error of its task."""
+        status = _status_of(self.__cause__)
+        return {
+            "pid": self.worker.pid,
+            "signal": -status if status is not None and status < 0 else None,
+            "exit_status": status if status is not None and status >= 0 else None,
+        }
+
+
+def _status_of(error: BaseException | None) -> int | None:
+    """Return a process's exit status, below zero the signal that ended it; None where it is not known."""
+    # loky tells it nowhere else, and on Windows not at all.
+    codes = re.findall(r"\w\((-?\d+)\)", str(error))
+    return int(codes[0]) if codes else None
+
+
+def _how(error: BaseException | None) -> str:
+    status = _status_of(error)
+    return "ended abruptly" if status is None else describe(status)
 
 
 class Worker:
@@ -87,9 +109,21 @@ class Worker:
         timed_out: it was, because its task took too long.
     """
 
-    __slots__ = ("_known", "_pool", "_thread", "killed", "left", "pid", "since", "timed_out", "work")
+    __slots__ = (
+        "_known",
+        "_link",
+        "_pool",
+        "_theirs",
+        "_thread",
+        "killed",
+        "left",
+        "pid",
+        "since",
+        "timed_out",
+        "work",
+    )
 
-    def __init__(self, left: int | None, parent: Any, shared: list[Any]) -> None:
+    def __init__(self, left: int | None, shared: list[Any]) -> None:
         self.left = left
         self.pid: int | None = None
         self.work: Work | None = None
@@ -98,12 +132,14 @@ class Worker:
         self.timed_out = False
         self._known = 0
         self._thread: threading.Thread | None = None
+        # The process sends a message here when it begins one, and ends when this end is closed.
+        self._link, self._theirs = Pipe()
         self._pool: Any = loky.ProcessPoolExecutor(
             1,
             env=_ENVIRON,
             # These can only be given to a starting process.
             initializer=_portable_worker.receive,
-            initargs=(parent, shared),
+            initargs=(self._theirs, shared),
         )
 
     def call(self, stored: bytes, fn: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -114,9 +150,24 @@ class Worker:
         """
         future: Future[Any] = self._pool.submit(fn, *args, stored)
         self._known += len(stored)
-        # loky starts it with the first call, and forgets it when the executor is shut down.
+        # The first call has started it. loky forgets the thread when the executor is shut down.
         self._thread = self._thread or self._pool._executor_manager_thread
+        self._theirs.close()
+        # loky registers its hook for the end of the interpreter once more with each executor: what Python's
+        # register returns is None, which loky takes for "not yet". The list of hooks would grow with each
+        # process, loky's would run before ours, and at that end no process could be started any more.
+        if process_executor.process_pool_executor_at_exit is None:
+            process_executor.process_pool_executor_at_exit = True
         return future
+
+    def has_begun(self) -> bool:
+        """Return whether it has begun a message since this was asked last."""
+        begun = False
+        with contextlib.suppress(EOFError, OSError):
+            while self._link.poll():
+                self._link.recv_bytes()
+                begun = True
+        return begun
 
     @property
     def known(self) -> int:
@@ -128,13 +179,24 @@ class Worker:
         """Whether it can be given a task, now or after the one that it has."""
         return not self.killed and self.left != 0
 
-    def end(self, *, kill: bool = False) -> threading.Thread | None:
-        """Have it end, in order or by force; returns a thread that ends with it, or None."""
+    def end(self, *, kill: bool = False) -> None:
+        """Have it end, in order or by force; :meth:`join` is to follow."""
         # Once more, and in order, would take the force back.
         if not self.killed:
             self.killed = kill
             self._pool.shutdown(wait=False, kill_workers=kill)
-        return self._thread
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether :meth:`join` would return at once."""
+        return self._thread is None or not self._thread.is_alive()
+
+    def join(self) -> None:
+        """Wait until it has ended, and let go of everything."""
+        if self._thread is not None:
+            self._thread.join()
+        self._theirs.close()
+        self._link.close()
 
 
 class LokyEngine:
@@ -173,19 +235,19 @@ class LokyEngine:
         self.started = 0
         self.replaced = 0
         self.stillborn = 0
+        # Messages in a row that came to a process at its end: one that they end themselves is told as theirs.
+        self.not_begun = 0
         self._settings = settings
         self._stored = stored
         self._shared = shared
         self._waiting = waiting
         self._report: Callable[[int, Ended], None]
-        # What workers read from is at its end when this process is, however that ends.
-        self._parent, self._alive = Pipe(duplex=False)
         self._workers: list[Worker] = []
         self._queue: deque[tuple[int, Work]] = deque()
         # Who does what: by the ticket of a message, or by a number below zero for its preparation.
         self._doing: dict[int, Worker] = {}
         self._records: list[bytes] = []
-        self._ending: list[threading.Thread] = []
+        self._ending: list[Worker] = []
 
     # The engine
 
@@ -219,8 +281,6 @@ class LokyEngine:
             self._drop(worker, kill=worker.work is not None or worker.pid is None)
         while self._ending:
             self._ending.pop().join()
-        self._parent.close()
-        self._alive.close()
 
     # Its workers
 
@@ -269,12 +329,14 @@ class LokyEngine:
                 if not self._workers:
                     raise
                 # One of the others will bring an outcome, and then it is tried again.
-                _log.info("a worker process could not be started: %r", error)
+                _log.warning(
+                    "a worker process could not be started, the executor goes on with the others: %r", error
+                )
                 return
 
     def kill(self, worker: Worker) -> None:
         """End a process with its task."""
-        self._keep(worker.end(kill=True))
+        worker.end(kill=True)
 
     def settle(self, number: int, ended: Any) -> Ended | Prepared | None:
         """Take what came of a message, or of a preparation.
@@ -290,9 +352,13 @@ class LokyEngine:
             return self._prepared(worker, ended)
         found: Ended
         if isinstance(ended, (BrokenProcessPool, ShutdownExecutorError, CancelledError)):
+            begun = worker.has_begun() or self.not_begun >= MAX_STILLBORN
+            self.not_begun = 0 if begun else self.not_begun + 1
             self._drop(worker)
-            return WorkerDied(worker, ended)
+            return WorkerDied(worker, ended, begun=begun)
+        worker.has_begun()
         worker.work = None
+        self.not_begun = 0
         if isinstance(ended, Ran):
             self._records += ended.records
             found = outcomes_of(ended.outcomes)
@@ -303,7 +369,6 @@ class LokyEngine:
             self._drop(worker)
         elif worker.left == 0:
             self.replaced += 1
-            _log.debug("process %s has run its tasks and is replaced", worker.pid)
             self._drop(worker)
         return found
 
@@ -327,8 +392,8 @@ class LokyEngine:
             return ended
         if isinstance(ended, BrokenProcessPool):
             self.stillborn += 1
-            _log.info("a worker process ended while it started: %s", ended)
-        return WorkerDied(worker, ended)
+            _log.info("a worker ended: its %s", f"process was starting, and {_how(ended)}")
+        return WorkerDied(worker, ended, begun=False)
 
     def _idle(self) -> Worker | None:
         """Return a process that can be given a task now."""
@@ -353,7 +418,7 @@ class LokyEngine:
             future = worker.call(self._stored(worker.known), _portable_worker.run, *wire_form(work), ticket)
         except (BrokenProcessPool, ShutdownExecutorError) as error:
             # It has ended by itself, between two tasks.
-            _log.info("a worker process ended: %s", error)
+            _log.info("a worker ended: its %s", f"process {worker.pid} {_how(error)}")
             self._drop(worker)
             return
         self._queue.popleft()
@@ -368,13 +433,14 @@ class LokyEngine:
         limit = self._settings.max_tasks_per_child
         if limit is not None:
             limit += random.randint(0, self._settings.max_tasks_jitter)
-        worker = Worker(limit, self._parent, self._shared)
+        worker = Worker(limit, self._shared)
         self.started += 1
         number = -self.started
         try:
             future = worker.call(self._stored(0), _portable_worker.prepare, self.setup, self.deaf)
         except BaseException:
-            self._keep(worker.end(kill=True))
+            worker.end(kill=True)
+            self._keep(worker)
             raise
         self._workers.append(worker)
         self._doing[number] = worker
@@ -396,10 +462,14 @@ class LokyEngine:
         worker.work = None
         if worker in self._workers:
             self._workers.remove(worker)
-        self._keep(worker.end(kill=kill))
+        worker.end(kill=kill)
+        self._keep(worker)
 
-    def _keep(self, thread: threading.Thread | None) -> None:
-        """Remember a thread that is to be waited for in the end."""
-        self._ending = [one for one in self._ending if one.is_alive()]
-        if thread is not None and thread not in self._ending:
-            self._ending.append(thread)
+    def _keep(self, worker: Worker) -> None:
+        """Remember a process whose end is to be waited for."""
+        for one in list(self._ending):
+            if one.has_ended:
+                one.join()
+                self._ending.remove(one)
+        if worker not in self._ending:
+            self._ending.append(worker)

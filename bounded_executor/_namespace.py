@@ -25,11 +25,12 @@ from collections.abc import Iterable
 from functools import lru_cache, singledispatch
 from itertools import count
 from operator import attrgetter
-from types import CellType, CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from . import _pickling, _state
+from ._saying import Log
 from ._store import Record
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "apply",
     "apply_log_setup",
     "explain",
+    "function_named",
     "home",
     "install",
     "make_cached",
@@ -78,8 +80,8 @@ class Entry(NamedTuple):
     """What a manifest lists: a function or class that goes by value, values of globals, or that one is unfit.
 
     Attributes:
-        names: the global's; several for values that share objects. ``Class.attribute`` is an attribute, and
-            ``name()`` the state of a function or class.
+        names: the global's; several for values that share objects. ``Class.attribute`` is an attribute,
+            ``name()`` the state of a function or class, and ``name[0]`` the first cell of a function.
         offset: where its record is; -1: there is none.
         version: the higher one is the newer one.
         inline: what the record would have, where it changes so often that there is none.
@@ -101,10 +103,12 @@ class Header(NamedTuple):
     Attributes:
         known: globals that the values refer to, and that the reader has.
         values: in the order of their pickles.
+        parts: names of values that a reader can do without, as its import has made some.
     """
 
     known: tuple[str, ...]
     values: tuple[Value, ...]
+    parts: frozenset[str]
 
 
 class Value(NamedTuple):
@@ -124,6 +128,7 @@ class Value(NamedTuple):
 
 
 _home: dict[str, Any] | None = None
+_log = Log()
 _fd = -1
 # Number by which the program's process knows the executor whose worker this is.
 _sender = -1
@@ -134,6 +139,8 @@ _baseline: dict[str, Any] | None = None
 # Attributes of the classes among that, by the identity of the class.
 _attributes: dict[int, dict[str, Any]] = {}
 _applied: dict[str, int] = {}
+# The objects that arrived, or that the process had and has kept instead.
+_kept: dict[str, Any] = {}
 _manifests: set[int] = set()
 _objects: dict[int, Any] = {}
 _offsets: dict[int, int] = {}  # the other way round, by identity
@@ -179,7 +186,10 @@ def install(namespace: dict[str, Any], *, imported: bool) -> None:
 def _remember(namespace: dict[str, Any]) -> None:
     """Note the attributes of all classes that the main module has defined in a namespace."""
     for value in namespace.values():
-        if isinstance(value, type) and value.__module__ in NAMES and id(value) not in _attributes:
+        # Not `isinstance`, which asks objects that may be proxies.
+        if not issubclass(type(value), type) or id(value) in _attributes:
+            continue
+        if value.__module__ in NAMES:
             _attributes[id(value)] = attributes = dict(vars(value))
             _remember(attributes)
 
@@ -292,18 +302,19 @@ def sent(offset: int, path: tuple[str, ...], manifest: Reference) -> Any:
     return found
 
 
-def make_function(code: bytes, name: str, cells: int, manifest: Reference = -1) -> FunctionType:
+def make_function(
+    code: bytes, name: str, cells: tuple[CellType, ...], manifest: Reference = -1
+) -> FunctionType:
     """Return a function of the main module that came by value; its state is set afterwards.
 
     Args:
         code: marshalled, so that it has its file and its lines.
         name: the function's.
-        cells: how many variables of functions around it that it has.
+        cells: the variables of functions around it that it has.
         manifest: as with :func:`sent`.
     """
     apply(manifest)
-    closure = tuple(CellType() for _ in range(cells))
-    return FunctionType(_load_code(code), home(), name, None, closure)
+    return FunctionType(_load_code(code), home(), name, None, cells or None)
 
 
 def make_cached(function: Any, parameters: dict[str, Any]) -> Any:
@@ -326,17 +337,12 @@ def _load_code(code: bytes) -> CodeType:
     return loaded
 
 
-def set_function_state(
-    function: FunctionType, state: tuple[dict[str, Any], dict[str, Any], list[Any]]
-) -> None:
+def set_function_state(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """Set what a function made by :func:`make_function` lacks."""
-    attributes, slots, cells = state
+    attributes, slots = state
     function.__dict__.update(attributes)
     for name, value in slots.items():
         setattr(function, name, value)
-    for cell, contents in zip(function.__closure__ or (), cells, strict=True):
-        if contents:
-            (cell.cell_contents,) = contents
 
 
 # What arrives
@@ -422,37 +428,76 @@ def _take_values(entry: Entry) -> None:
     record = Record(_fd, entry.offset) if entry.inline is None else io.BytesIO(entry.inline)
     (size,) = HEADER_SIZE.unpack(record.read(HEADER_SIZE.size))
     header: Header = pickle.loads(record.read(size))
-    reader = Reader(_COMPARED, [home().get(name) for name in header.known])
+    reader = Reader(_COMPARED, [_known(name) for name in header.known])
+    failure: Exception | None = None
     for value in header.values:
         pickled: Any = (
             record.take(value.size) if isinstance(record, Record) else io.BytesIO(record.read(value.size))
         )
-        own = _own(value.name)
-        is_mine = entry.version <= _applied.get(value.name, -1) or _was_assigned(value.name, own)
-        if own is not _MISSING and isinstance(pickled, Record) and (is_mine or _baseline is not None):
-            if reader.is_next(own, pickled, value.before):
+        name = value.name
+        own = _own(name)
+        has_arrived = entry.version <= _applied.get(name, -1)
+        was_assigned = not has_arrived and _was_assigned(name, own)
+        # What a task has assigned is its own: other values share with what was there before.
+        mine = _kept.get(name, _MISSING) if has_arrived else _imported(name, own) if was_assigned else own
+        if failure is None and mine is not _MISSING and (has_arrived or _baseline is not None):
+            if isinstance(pickled, Record) and reader.is_next(mine, pickled, value.before):
+                _keep(name, mine)
                 continue
-            pickled = pickled.again()
+            pickled = pickled.again() if isinstance(pickled, Record) else pickled
         try:
+            if failure is not None:
+                raise failure
             new = reader.load(pickled)
         except Exception as error:
-            raise pickle.UnpicklingError(
-                f"the global {value.name} of the main module cannot be unpickled in a worker process "
-                f"({_pickling.summary(error)})"
-            ) from error
-        if own is not _MISSING and (
-            is_mine or (_baseline is not None and not value.rebinds and _update(own, new))
+            why = _pickling.summary(error)
+            text = f"the main module's {name} cannot be unpickled in a worker process ({why})"
+            if own is _MISSING or name not in header.parts:
+                raise pickle.UnpicklingError(text) from error
+            if failure is None:
+                _log.warning("%s, which keeps what its own import has made", text)
+            # From here on the reader lacks what the others may share with this one.
+            failure = error
+            continue
+        if has_arrived or was_assigned:
+            if has_arrived and mine is not _MISSING:
+                reader.replace(new, mine)
+            else:
+                _keep(name, new)
+        elif (
+            own is not _MISSING
+            and (type(own) is CellType or (_baseline is not None and not value.rebinds))
+            and _update(own, new)
         ):
             reader.replace(new, own)
-        elif not is_mine:
-            _bind(value.name, new)
+            _keep(name, own)
+        else:
+            _bind(name, new)
+            _keep(name, new)
+
+
+def _keep(name: str, value: Any) -> None:
+    """Note the object that stands for a global of the parent's, as later values may refer to it."""
+    if not name.endswith((")", "]")):
+        _kept[name] = value
+
+
+def _known(name: str) -> Any:
+    try:
+        return _kept[name]
+    except KeyError:
+        raise pickle.UnpicklingError(f"the main module's {name} has not arrived in this process") from None
 
 
 def _own(name: str) -> Any:
     """Return what this process has for a name in an entry."""
     if name.endswith("()"):
-        found = _find(name[:-2])
+        found = _function(name[:-2])
         return _MISSING if found is _MISSING else _state.state_of(found)
+    if name.endswith("]"):
+        function, _, place = name[:-1].rpartition("[")
+        cells = getattr(_function(function), "__closure__", None) or ()
+        return cells[int(place)] if int(place) < len(cells) else _MISSING
     holder, attribute = _holder_of(name)
     if isinstance(holder, type):
         return holder.__dict__.get(attribute, _MISSING)
@@ -461,24 +506,46 @@ def _own(name: str) -> Any:
 
 def _was_assigned(name: str, own: Any) -> bool:
     """Return whether a task, or the initializer, has assigned a global that has never arrived."""
-    if own is _MISSING or _baseline is None or name in _applied or name.endswith("()"):
+    if own is _MISSING or _baseline is None or name in _applied or name.endswith((")", "]")):
         return False
+    return _imported(name, own) is not own
+
+
+def _imported(name: str, own: Any) -> Any:
+    """Return what the import has bound by a name."""
     holder, attribute = _holder_of(name)
-    known = _attributes.get(id(holder), {attribute: own}) if isinstance(holder, type) else _baseline
-    return known.get(attribute, _MISSING) is not own
+    if isinstance(holder, type):
+        return _attributes.get(id(holder), {attribute: own}).get(attribute, _MISSING)
+    return (_baseline or {}).get(attribute, _MISSING)
 
 
 def _bind(name: str, new: Any) -> None:
     if name.endswith("()"):
-        owner = _find(name[:-2])
+        owner = _function(name[:-2])
         if owner is not _MISSING:
             _state.set_state(owner, new, _attributes.get(id(owner), {}))
+        return
+    if name.endswith("]"):
+        # The function is not here: it was replaced or deleted.
         return
     holder, attribute = _holder_of(name)
     if isinstance(holder, type):
         setattr(holder, attribute, new)
     else:
         holder[attribute] = new
+
+
+def function_named(namespace: dict[str, Any], name: str) -> Any:
+    """Return the function or class that has a name; raises AttributeError if there is none."""
+    found = resolve(namespace, name)
+    return found.__func__ if isinstance(found, MethodType) else found
+
+
+def _function(name: str) -> Any:
+    try:
+        return function_named(home(), name)
+    except AttributeError:
+        return _MISSING
 
 
 def _find(name: str) -> Any:
@@ -499,9 +566,14 @@ def _holder_of(name: str) -> tuple[Any, str]:
 
 def _update(own: Any, new: Any) -> bool:
     """Change an object in place into what it is in the parent; return whether that can be done."""
+    if own is new:
+        # Its class makes no second one.
+        return True
     if type(own) is not type(new):
         return False
-    if isinstance(own, (dict, set)) and type(own) in (dict, set):
+    if type(own) is CellType:
+        _state.set_cell(own, _state.reduce_cell(new)[2])
+    elif isinstance(own, (dict, set)) and type(own) in (dict, set):
         own.clear()
         own.update(new)
     elif type(own) in (list, bytearray):
@@ -573,26 +645,27 @@ def reduce_function(function: FunctionType, manifest: Reference) -> Any:
     if marshalled is None:
         if len(_marshalled) > 1000:
             _marshalled.clear()
-        marshalled = _marshalled[code] = marshal.dumps(code)
-    cells = [_contents(cell) for cell in function.__closure__ or ()]
+        marshalled = _marshalled[code] = _dump_code(code)
     slots = {
         "__qualname__": function.__qualname__,
-        "__module__": function.__module__,
+        # The same in all processes, so that pickles can be compared.
+        "__module__": "__main__" if function.__module__ in NAMES else function.__module__,
         "__doc__": function.__doc__,
         "__defaults__": function.__defaults__,
         "__kwdefaults__": function.__kwdefaults__,
         "__annotations__": function.__annotations__,
     }
-    state = dict(function.__dict__), slots, cells
-    args = marshalled, function.__name__, len(cells), manifest
-    return make_function, args, state, None, None, set_function_state
+    args = marshalled, function.__name__, function.__closure__ or (), manifest
+    return make_function, args, (dict(function.__dict__), slots), None, None, set_function_state
 
 
-def _contents(cell: Any) -> tuple[Any, ...]:
+def _dump_code(code: CodeType) -> bytes:
     try:
-        return (cell.cell_contents,)
+        # Later versions say which constants have other references, so that the bytes depend on these.
+        return marshal.dumps(code, 2)
     except ValueError:
-        return ()
+        # It has a constant that this version knows nothing of, a slice.
+        return marshal.dumps(code)
 
 
 class _LocalReferences:

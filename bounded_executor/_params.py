@@ -17,11 +17,19 @@ from typing import Any, Literal
 from . import _memory
 from .events import TaskEvent
 
-__all__ = ["PORTABLE", "Bounds", "Settings", "check_bool", "check_count", "check_seconds", "is_portable"]
+__all__ = [
+    "PORTABLE",
+    "Bounds",
+    "Settings",
+    "check_bool",
+    "check_buffersize",
+    "check_count",
+    "check_seconds",
+    "is_portable",
+]
 
-_SETTING = "BOUNDED_EXECUTOR_PORTABLE"
 # Where that is, for messages.
-PORTABLE = f"in the portable way (on Windows, or with {_SETTING}=1)"
+PORTABLE = "in the portable way (on Windows, or with BOUNDED_EXECUTOR_PORTABLE=1)"
 # WaitForMultipleObjects takes 63 handles; the standard library stops at this number too.
 MAX_WINDOWS_WORKERS = 61
 
@@ -32,9 +40,9 @@ def is_portable() -> bool:
     Raises:
         ValueError: the environment has a value for the setting that means nothing.
     """
-    value = os.environ.get(_SETTING, "")
+    value = os.environ.get("BOUNDED_EXECUTOR_PORTABLE", "")
     if value not in ("", "0", "1"):
-        raise ValueError(f"{_SETTING} must be 0 or 1, got {value!r}")
+        raise ValueError(f"BOUNDED_EXECUTOR_PORTABLE must be 0 or 1, got {value!r}")
     return sys.platform == "win32" or value == "1"
 
 
@@ -45,6 +53,16 @@ def check_count(name: str, value: Any, *, least: int) -> int:
     if value < least:
         raise ValueError(f"{name} must be >= {least}, got {value!r}")
     return value
+
+
+def check_buffersize(value: Any) -> None:
+    """Check the ``buffersize`` of a map, with the words that the standard library has since Python 3.14."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"buffersize must be an integer or None, got {value!r}")
+    if value < 1:
+        raise ValueError(f"buffersize must be None or > 0, got {value!r}")
 
 
 def _check_bytes(name: str, value: Any) -> int | None:

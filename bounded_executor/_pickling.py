@@ -29,7 +29,7 @@ from math import fsum
 from multiprocessing import get_context, synchronize
 from multiprocessing.reduction import ForkingPickler
 from operator import mul
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any, Protocol, TypeVar
 
 import cloudpickle
@@ -39,6 +39,7 @@ from ._locks import Lock
 from ._outcomes import ATOMS
 from ._parts import Parts, Picker, Pickled, Unpickled, load
 from ._saying import Log
+from ._state import reduce_cell
 
 __all__ = [
     "LAZY",
@@ -163,6 +164,8 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
             can_import(obj.__module__)
         elif isinstance(obj, ModuleType):
             can_import(obj.__name__)
+        if type(obj) is CellType:
+            return reduce_cell(obj)
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)

@@ -31,8 +31,9 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
         max_workers: int >= 1, tasks that run at once. Default: the number of CPUs this process
             may use.
         mp_context: a multiprocessing context, the name of a start method, or None for the
-            default: how the warm process is started that all others come from. ``"fork"`` is
-            taken as the default, because that process has to be a clean one.
+            default: how the warm process is started that all others come from. The default starts
+            an interpreter with the flags and the ``sys.path`` of this one. ``"spawn"`` is the same,
+            and ``"fork"`` is taken as it, because that process has to be a clean one.
         initializer: callable run in every fresh worker process before its first task.
         initargs: its arguments. Both are pickled by the constructor.
         max_tasks_per_child: int >= 1, tasks a worker process runs before a fresh one, started
@@ -77,6 +78,9 @@ class BoundedProcessPoolExecutor(BoundedExecutor):
     Raises:
         TypeError: a parameter is of the wrong type.
         ValueError: a parameter is out of its range.
+
+    On Windows, and where the environment has ``BOUNDED_EXECUTOR_PORTABLE=1``, worker processes are loky's
+    own, and options that cannot work there are refused by a ``ValueError``.
 
     All methods may be called from any thread. An executor that a process inherited through
     ``os.fork`` raises ``RuntimeError``.

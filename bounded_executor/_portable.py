@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from . import _logs, _main_module, _pickling
+from ._arguments import arguments_of
 from ._by_value import tell_changed, tell_not_imported
 from ._dispatch import Dispatcher
 from ._endings import Endings
@@ -24,7 +25,8 @@ from ._exit import at_exit
 from ._exports import Exports
 from ._function import Functions
 from ._inner import Held, Inner
-from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied, cpu_count
+from ._loky_engine import MAX_STILLBORN, LokyEngine, WorkerDied
+from ._needs import modules_of
 from ._params import PORTABLE, Settings
 from ._phase import ErrorFactory
 from ._portable_worker import Prepared, Setup
@@ -33,7 +35,7 @@ from ._stall import StallWatch
 from ._work import Work
 from .errors import BrokenProcessPool, TaskTimeout, TerminatedWorkerError
 
-__all__ = ["Portable", "PortableSession", "check", "cpu_count"]
+__all__ = ["Portable", "PortableSession", "check"]
 
 _log = Log()
 
@@ -141,7 +143,9 @@ class Portable(Inner):
         _main_module.check_not_importing()
         exports = self._session.exports
         log_setup = -1 if self._settings.forward_logs else exports.first_log_setup()
-        return self._session.setup._replace(manifest=exports.first(fn), log_setup=log_setup)
+        # Without a time limit a task may as well import for itself.
+        first = () if self._settings.task_timeout is None else modules_of(fn)
+        return self._session.setup._replace(first=first, manifest=exports.first(fn), log_setup=log_setup)
 
     def at_exit(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called when the interpreter ends, before loky ends its workers."""
@@ -257,6 +261,10 @@ class Portable(Inner):
                 ),
             )
             return
+        if not died.begun and not worker.killed:
+            _log.info("a worker ended: its %s", f"process {worker.pid} {died.how}")
+            self._dispatcher.give_back(work)
+            return
         self._endings.crashed += 1
         how = f"process {worker.pid} {died.how}"
         together = f", of {work.count} tasks that travelled together" if work.count > 1 else ""
@@ -266,16 +274,21 @@ class Portable(Inner):
             self._endings.blame(
                 work,
                 lambda tries, about: _caused(
-                    TerminatedWorkerError(text + tries, pid=worker.pid, **about), died
+                    TerminatedWorkerError(text + tries, **died.known, **about), died
                 ),
             )
             return
         # Which of them had been done before is not known, and none is to be run twice.
-        kind = BrokenProcessPool if breaks else TerminatedWorkerError
         _log.warning("%s", text)
         attempts = work.attempts + 1
+        about = {**died.known, "task_name": work.name, "attempts": attempts}
         for index in range(work.count):
-            self._dispatcher.fail_item(work, index, _caused(kind(text), died), attempts=attempts)
+            error: BaseException
+            if breaks:
+                error = BrokenProcessPool(text)
+            else:
+                error = TerminatedWorkerError(text, **about, arguments=arguments_of(work, index))
+            self._dispatcher.fail_item(work, index, _caused(error, died), attempts=attempts)
         if breaks:
             self._break(
                 "A process in the process pool was terminated abruptly while the future was running or "
@@ -307,7 +320,7 @@ class Portable(Inner):
             return
         self._break(
             f"no worker process comes as far as its first task: {self._engine.stillborn} ended one after the "
-            f"other while they started. The last: {error}"
+            f"other while they started. The last, {error}"
             if storm
             else f"a worker process could not get ready: {error}",
             cause,

@@ -39,6 +39,7 @@ class Setup(NamedTuple):
         warnoptions: ``sys.warnoptions``.
         start_method: of multiprocessing; None: not decided yet.
         preload: names of modules that are imported first.
+        first: names of modules that the first task needs, whose import is not to count as its time.
         initializer: what ``_pickling.dump_apart`` made of ``(initializer, initargs)``, or None.
         log_levels: levels of loggers by name, where records of tasks are to reach the parent; else None.
         main: how the process gets the main module.
@@ -55,6 +56,7 @@ class Setup(NamedTuple):
     warnoptions: list[str]
     start_method: str | None
     preload: tuple[str, ...]
+    first: tuple[str, ...]
     initializer: bytes | None
     log_levels: Mapping[str, int] | None
     main: MainSpec
@@ -85,6 +87,7 @@ class Setup(NamedTuple):
             list(sys.warnoptions),
             multiprocessing.get_start_method(allow_none=True),
             preload,
+            (),
             initializer,
             log_levels,
             main,
@@ -139,26 +142,29 @@ class Ran(NamedTuple):
 
 # A copy of the parent's, which it adds to before each message.
 _store: Store | None = None
+_link: Any = None
 _apart: list[Any] = []
 _records: deque[bytes] = deque()
 
 
-def receive(parent: Any, apart: list[Any]) -> None:
+def receive(link: Any, apart: list[Any]) -> None:
     """Take what only a starting process can be given; loky's initializer.
 
     Args:
-        parent: is at its end when the parent has ended.
+        link: a connection to the parent, at its end when the parent has ended.
         apart: see ``_pickling.load_apart``.
     """
+    global _link
+    _link = link
     _apart[:] = apart
-    threading.Thread(target=_end_with, args=(parent,), name="bounded-parent", daemon=True).start()
+    threading.Thread(target=_end_with_parent, name="bounded-parent", daemon=True).start()
 
 
-def _end_with(parent: Any) -> None:
+def _end_with_parent() -> None:
     """End this process, with what it runs, when its parent has ended without ending it."""
     with contextlib.suppress(EOFError, OSError):
         # Nothing is ever sent.
-        parent.recv_bytes()
+        _link.recv_bytes()
     os._exit(1)
 
 
@@ -197,6 +203,11 @@ def prepare(setup: Setup, deaf: bool, stored: bytes) -> Prepared:
         if setup.initializer is not None:
             initializer, initargs = _pickling.load_apart(setup.initializer, _apart)
             initializer(*initargs)
+        step = ""
+        for name in setup.first:
+            # One that cannot be imported fails the tasks that need it.
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
     except BaseException as error:
         _namespace.explain(error)
         if step == "initializer":
@@ -239,7 +250,10 @@ def run(message: bytes | bytearray, in_parts: bool, ticket: int, stored: bytes) 
         stored: what was put into the executor's store since the last message.
     """
     if _store is None:
-        raise RuntimeError("a task came to a worker process of the portable way that was not prepared")
+        raise RuntimeError("a task came to a worker process that was not prepared")
+    with contextlib.suppress(OSError):
+        # From here on the message may have been run.
+        _link.send_bytes(b"")
     _store.extend(stored)
     outcomes = _remote.run(message, in_parts, ticket, explain=_namespace.explain)
     records = []

@@ -2,7 +2,8 @@
 
 A program may set attributes of a function, fill its default arguments, count in its closure, register further
 implementations with :func:`functools.singledispatch`, delete attributes of a class, or set some of an enum
-member. Both sides look at the same, and only what differs is set.
+member. Both sides look at the same, and only what differs is set. The variables that a function has from
+functions around it are cells, which several functions may share: each is a value of its own.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import functools
 import marshal
 from enum import Enum
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any
 
-__all__ = ["DISPATCHING", "is_special", "set_state", "state_of"]
+__all__ = ["DISPATCHING", "is_special", "make_cell", "reduce_cell", "set_cell", "set_state", "state_of"]
 
 DISPATCHING = getattr(functools.singledispatch(lambda _: None), "__code__", None)
 
@@ -29,14 +30,13 @@ def state_of(obj: Any) -> Any:
         if obj.__code__ is DISPATCHING:
             return tuple(vars(obj)["registry"].items())
         attributes = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
-        cells = [_contents(cell) for cell in obj.__closure__ or ()]
         code = None
         if obj.__code__.co_name != obj.__name__ and "__wrapped__" not in vars(obj):
             # The program has given it the code of another function.
             code = marshal.dumps(obj.__code__)
-        if not (attributes or obj.__defaults__ or obj.__kwdefaults__ or cells or code):
+        if not (attributes or obj.__defaults__ or obj.__kwdefaults__ or code):
             return None
-        return attributes, obj.__defaults__, obj.__kwdefaults__, cells, code
+        return attributes, obj.__defaults__, obj.__kwdefaults__, code
     if issubclass(obj, Enum):
         found = {name: _attributes_of(member) for name, member in obj.__members__.items()}
         return found if any(found.values()) else None
@@ -58,18 +58,15 @@ def set_state(obj: Any, state: Any, imported: dict[str, Any]) -> None:
                 if _code_of(known.get(cls)) != _code_of(implementation):
                     obj.register(cls, implementation)  # type: ignore[attr-defined]
             return
-        attributes, defaults, keywords, cells, code = state
+        attributes, defaults, keywords, code = state or ({}, None, None, None)
         if code is not None:
             obj.__code__ = marshal.loads(code)
         for name in set(vars(obj)) - set(attributes) - {"__wrapped__"}:
             del vars(obj)[name]
         vars(obj).update(attributes)
         obj.__defaults__, obj.__kwdefaults__ = defaults, keywords
-        for cell, contents in zip(obj.__closure__ or (), cells, strict=True):
-            if contents:
-                (cell.cell_contents,) = contents
     elif issubclass(obj, Enum):
-        for name, attributes in state.items():
+        for name, attributes in (state or {}).items():
             vars(obj.__members__[name]).update(attributes)
     else:
         for name in set(imported) - set(state):
@@ -85,8 +82,21 @@ def _code_of(function: Any) -> Any:
     return getattr(function, "__code__", function)
 
 
-def _contents(cell: Any) -> tuple[Any, ...]:
+def make_cell() -> CellType:
+    """Return an empty cell."""
+    return CellType()
+
+
+def set_cell(cell: CellType, contents: tuple[Any, ...]) -> None:
+    """Have a cell contain what :func:`reduce_cell` has found in another one."""
+    if contents:
+        (cell.cell_contents,) = contents
+
+
+def reduce_cell(cell: CellType) -> tuple[Any, ...]:
+    """Return what a pickle has for a cell, which may be in a circle with what it contains."""
     try:
-        return (cell.cell_contents,)
+        contents: tuple[Any, ...] = (cell.cell_contents,)
     except ValueError:
-        return ()
+        contents = ()
+    return make_cell, (), contents, None, None, set_cell

@@ -28,7 +28,7 @@ from loky.backend import resource_tracker as loky_resource_tracker
 
 from bounded_executor import _loky
 
-WATCHDOG_SECONDS = 480 if SPAWNED else 120
+WATCHDOG_SECONDS = 900 if SPAWNED else 120
 SLOW_WATCHDOG_SECONDS = 1800
 STRAGGLER_SECONDS = 10.0
 WARM_STRAGGLER_SECONDS = 0.3

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import bounded_executor
 from bounded_executor import _process
 
@@ -24,8 +26,16 @@ foreign: set[int] = set()
 # Whether task processes are new interpreters, each of which takes as long to start as a hundred forks.
 SPAWNED = not _process.CAN_FORK
 
+# The tests run over the portable way, see `tox -e portable`.
+PORTABLE = os.environ.get("BOUNDED_EXECUTOR_PORTABLE") == "1"
+
 # Long enough for a slow machine; only a test that fails ever waits this long.
 PATIENCE = 90.0 if SPAWNED else 30.0
+
+
+def not_portable(reason: str) -> pytest.MarkDecorator:
+    """Leave a test out where the suite runs over the portable way."""
+    return pytest.mark.skipif(PORTABLE, reason=f"the portable way: {reason}")
 
 
 def wait_until(condition: Callable[[], Any], what: str = "the condition", seconds: float = PATIENCE) -> None:

@@ -16,7 +16,7 @@ import faults
 import pytest
 import tasks
 import tree
-from helpers import PATIENCE, assert_all_free, wait_until
+from helpers import PATIENCE, SPAWNED, assert_all_free, wait_until
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -267,7 +267,8 @@ def profile(examples: int, events: int, *, fixed: bool) -> Callable[[Any], Any]:
     return decorate
 
 
-@profile(10, 40, fixed=True)
+# Where each process takes long to start, fewer of the same.
+@profile(3 if SPAWNED else 10, 40, fixed=True)
 def test_chaos(events: Any, seed: int, workers: int, limit: int | None, how: str) -> None:
     run(events, seed, workers, limit, how)
 

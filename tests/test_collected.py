@@ -7,9 +7,12 @@ import threading
 
 import pytest
 import tasks
-from helpers import PATIENCE, run_script
+from helpers import PATIENCE, SPAWNED, run_script
 
 from bounded_executor import BoundedProcessPoolExecutor
+
+# For more than a hundred executors, of which each starts two processes.
+SECONDS = 600 if SPAWNED else 60
 
 # The collector runs at the k-th allocation from a given moment on, so all places in `submit` and what
 # follows it are reached one after the other, in whichever thread they are.
@@ -18,7 +21,7 @@ EVERYWHERE = """
     from concurrent.futures import CancelledError
     from bounded_executor import BoundedProcessPoolExecutor
 
-    faulthandler.dump_traceback_later(60, exit=True)
+    faulthandler.dump_traceback_later(int(sys.argv[3]), exit=True)
     wait, cancel = sys.argv[1] == "wait", sys.argv[2] == "cancel"
     threads = set()
 
@@ -76,7 +79,7 @@ EVERYWHERE = """
     ],
 )
 def test_a_del_may_shut_the_executor_down_anywhere(wait: str, cancel: str) -> None:
-    assert run_script(EVERYWHERE, wait, cancel, seconds=100) == "True True\n"
+    assert run_script(EVERYWHERE, wait, cancel, SECONDS, seconds=SECONDS + 40) == "True True\n"
 
 
 def test_a_del_may_shut_it_down_on_the_thread_of_a_callback() -> None:

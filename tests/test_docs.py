@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from cli_runs import take_sigint
-from helpers import PACKAGE_ROOT, script_environment
+from helpers import PACKAGE_ROOT, PATIENCE, script_environment
+from platforms import needs_fork, needs_proc
 
 README = PACKAGE_ROOT / "README.md"
 CRAWL = PACKAGE_ROOT / "docs" / "examples" / "crawl.py"
@@ -20,10 +21,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def blocks(path: Path, language: str) -> list[str]:
-    """The fenced blocks of one language; those marked ``no-run`` are only shown."""
+def blocks(path: Path, language: str, mark: str = "") -> list[str]:
+    """The fenced blocks of one language, those with a mark; the ones marked ``no-run`` are only shown."""
     found = re.findall(r"^```(\S+)([^\n]*)\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
-    return [body for name, rest, body in found if name == language and "no-run" not in rest]
+    return [body for name, rest, body in found if name == language and mark in rest and "no-run" not in rest]
 
 
 def crawl(*options: str) -> str:
@@ -31,7 +32,7 @@ def crawl(*options: str) -> str:
         [sys.executable, "-W", "error", str(CRAWL), *options],
         capture_output=True,
         env=script_environment(),
-        timeout=100,
+        timeout=PATIENCE + 70,
         text=True,
         check=False,
     )
@@ -65,8 +66,19 @@ PAGES = {
     for path in [README, *sorted((PACKAGE_ROOT / "docs").glob("**/*.md"))]
     if path.exists()
 }
+LIMITS_MEMORY = re.compile(r"max_memory_\w+=|children_memory_bytes")
+
+
+def needs(path: Path, body: str) -> list[pytest.MarkDecorator]:
+    """What a program needs of the platform; ``forked`` says that it counts on what only forks share."""
+    marks = [needs_proc] if LIMITS_MEMORY.search(body) else []
+    if body in blocks(path, "python", "forked"):
+        marks.append(needs_fork("each process imports for itself"))
+    return marks
+
+
 PROGRAMS = [
-    pytest.param(path, body, id=f"{path.name}-{number}")
+    pytest.param(path, body, id=f"{path.name}-{number}", marks=needs(path, body))
     for path, bodies in PAGES.items()
     for number, body in enumerate(bodies)
     if (file_name(body) or "test_").startswith("test_")
@@ -103,7 +115,7 @@ def run_in(folder: Path, *options: str) -> None:
         text=True,
     ) as process:
         try:
-            out, _ = process.communicate(timeout=100)
+            out, _ = process.communicate(timeout=PATIENCE + 70)
         except subprocess.TimeoutExpired:
             process.kill()
             out, _ = process.communicate()

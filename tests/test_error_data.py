@@ -310,3 +310,17 @@ def test_a_task_in_a_thread_keeps_its_own_error() -> None:
         own = full(TerminatedWorkerError)
         assert ex.submit(raise_it, own).exception(PATIENCE) is own
     assert own.arguments == "(1)"
+
+
+def test_in_the_portable_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOUNDED_EXECUTOR_PORTABLE", "1")
+    with BoundedProcessPoolExecutor(1) as ex:
+        killed = crash(ex, tasks.kill_self, int(signal.SIGTERM))
+        left = crash(ex, tasks.hard_exit, 3)
+        with pytest.raises(TerminatedWorkerError) as caught:
+            list(ex.map(tasks.kill_if, range(4), [2] * 4, chunksize=4))
+    assert (killed.signal, killed.exit_status, killed.arguments) == (signal.SIGTERM, None, "(15)")
+    assert (left.signal, left.exit_status, left.task_name) == (None, 3, "tasks.hard_exit")
+    # Which of those that travelled together had been done is not known: all of them fail.
+    assert (caught.value.arguments, caught.value.signal) == ("(0, 2)", signal.SIGKILL)
+    assert killed.pid and left.pid and caught.value.pid

@@ -107,14 +107,23 @@ def test_no_file_of_the_working_directory_is_executed(tmp_path: Path, mp_context
     assert not list(elsewhere.glob("**/executed"))
 
 
-def test_a_relative_path_means_the_directory_that_the_program_was_started_in(tmp_path: Path) -> None:
-    """It may have gone to another one, whose modules are none of its own."""
+@pytest.mark.parametrize("early", [False, True])
+def test_a_relative_path_means_the_directory_that_the_program_was_started_in(
+    tmp_path: Path, early: bool
+) -> None:
+    """It may have gone to another one, whose modules are none of its own.
+
+    Args:
+        early: before anything that could know where it was.
+    """
     for name in ("first", "second"):
         (tmp_path / name / "modules").mkdir(parents=True)
     (tmp_path / "first" / "modules" / "ours.py").write_text("def where():\n    return __file__\n")
     (tmp_path / "second" / "modules" / "sitecustomize.py").write_text("open('executed', 'w')\n")
     code = f"""
         import os
+        if __name__ == "__main__" and {early}:
+            os.chdir({str(tmp_path / "second")!r})
         from bounded_executor import BoundedProcessPoolExecutor
         import ours
 
@@ -437,7 +446,9 @@ def test_a_copy_of_the_program_closes_its_descriptors(tmp_path: Path, numbers: s
                 os.close(writes)
                 assert os.read(reads, 100) == b""
     """
-    assert run(code, tmp_path, numbers, tmp_path / "file") == 4 * PRINTED
+    # Since Python 3.12 it warns of such a fork.
+    flags = ("-W", "ignore::DeprecationWarning")
+    assert run(code, tmp_path, numbers, tmp_path / "file", flags=flags) == 4 * PRINTED
 
 
 # The standard streams, the log, the directory.
@@ -616,8 +627,37 @@ def test_a_loky_that_is_too_old(tmp_path: Path) -> None:
         del loky.reusable_executor._executor_storage
         try:
             from bounded_executor import BoundedProcessPoolExecutor
+
+            BoundedProcessPoolExecutor(2)
         except ImportError as error:
             print(error)
     """
     message = "bounded_executor needs loky 3.7 or later, and loky 3.6.0 is installed. Install a later one: "
     assert run(code, tmp_path) == message + "pip install 'loky>=3.7'\n"
+
+
+def test_a_tracker_that_was_killed(tmp_path: Path) -> None:
+    """The next start has another one, which finds no modules in the working directory either."""
+    (tmp_path / "argparse.py").write_text("open('executed', 'w')\n")
+    (tmp_path / "signal.py").write_text("open('executed', 'w')\n")
+    code = """
+        import logging, os, signal, sys
+        from multiprocessing import resource_tracker
+        from bounded_executor import BoundedProcessPoolExecutor
+
+        logging.basicConfig(stream=sys.stdout, format="%(message)s")
+
+        if __name__ == "__main__":
+            for _ in range(2):
+                with BoundedProcessPoolExecutor(2, idle_timeout=0) as ex:
+                    print(ex.submit(abs, -3).result(), flush=True)
+                pid = resource_tracker._resource_tracker._pid
+                os.kill(pid, signal.SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    """
+    script = tmp_path / "elsewhere"
+    script.mkdir()
+    out = run(code, script, cwd=tmp_path, env={"PYTHONSAFEPATH": ""})
+    message = "a resource tracker has ended and is started anew; some resources may be left behind"
+    assert out.splitlines() == ["3", message, "3"]
+    assert not (tmp_path / "executed").exists()

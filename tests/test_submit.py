@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tasks
-from helpers import PATIENCE, Gate, assert_all_free, callers_waiting, wait_until
+from helpers import PATIENCE, Gate, assert_all_free, callers_waiting, not_portable, wait_until
 
 from bounded_executor import BoundedProcessPoolExecutor, BrokenProcessPool, QueueFull, SubmitTimeout
 
@@ -184,4 +184,9 @@ def test_a_task_may_run_a_loop_and_has_the_main_thread() -> None:
     with BoundedProcessPoolExecutor(1) as ex:
         assert ex.submit(tasks.loop_result, 3).result(PATIENCE) == 3
         assert ex.submit(tasks.is_main_thread).result(PATIENCE)
+
+
+@not_portable("Ctrl-C reaches every process of a Windows console, so that workers do nothing at it")
+def test_ctrl_c_is_the_task_s_own_as_in_a_fresh_python() -> None:
+    with BoundedProcessPoolExecutor(1) as ex:
         assert ex.submit(tasks.sigint_is_default).result(PATIENCE)

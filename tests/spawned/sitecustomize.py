@@ -34,8 +34,6 @@ LINUX_NAMES: dict[ModuleType, tuple[str, ...]] = {
         "pidfd_open",
         "posix_fadvise",
         "posix_fallocate",
-        "sched_getaffinity",
-        "sched_setaffinity",
         "setns",
         "splice",
         "unshare",

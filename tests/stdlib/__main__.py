@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import swap
-from exceptions import reason_for
+from exceptions import reason_for, reason_to_skip
 
 TESTS = "test.test_concurrent_futures"
 # It has no executor of its own, but runs a test case of the process pool.
@@ -71,6 +71,8 @@ def load_tests(loader: unittest.TestLoader, _tests: unittest.TestSuite, _pattern
         for test in cases(loader.loadTestsFromModule(module)):
             if not of_process_pool(type(test)):
                 continue
+            if (why := reason_to_skip(test.id())) is not None:
+                setattr(test, test.id().rpartition(".")[2], unittest.skip(why)(lambda: None))
             if reason_for(test.id()) is None:
                 others.addTest(test)
             else:
