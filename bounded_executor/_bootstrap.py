@@ -49,8 +49,6 @@ class Start:
             __import__(module)
             sys.modules[module]._resource_tracker._fd = fd
         call = pickle.loads(self._call)
-        # What this process starts by `python -c` looks for modules in the directory that it is in.
-        os.chdir("/")
         if self._report is not None:
             from ._report import hand_on
 

@@ -47,6 +47,9 @@ def adopt(control: Connection, parent: int | None) -> None:
             a forkserver, is the one that started it.
     """
     global _control
+    # What this process starts by `python -c` looks for modules in the directory that it is in. Not before:
+    # what starts with the process, as coverage does, takes its own paths for relative to the program's.
+    os.chdir("/")
     _process.ignore_interrupts()
     _process.own_group()
     _process.be_never_stopped_by_the_terminal()
