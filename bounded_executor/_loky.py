@@ -35,9 +35,7 @@ from . import _keeper, _process
 from ._flag import Flag
 from ._saying import Log
 
-__all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
-
-cpu_count = loky.cpu_count
+__all__ = ["Keeper", "at_exit", "close_idle", "is_own_thread", "lease"]
 
 _log = Log()
 
