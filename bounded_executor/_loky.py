@@ -44,7 +44,7 @@ from ._locks import Lock
 from ._saying import Log
 from .errors import BrokenProcessPool
 
-__all__ = ["Keeper", "at_exit", "close_idle", "cpu_count", "is_own_thread", "lease"]
+__all__ = ["Keeper", "at_exit", "close_idle", "is_own_thread", "lease"]
 
 # Before that version loky has one reusable executor per process, and a second keeper would wait for the end
 # of the first.
@@ -53,8 +53,6 @@ if not hasattr(loky.reusable_executor, "_executor_storage"):
         f"bounded_executor needs loky 3.7 or later, and loky {loky.__version__} is installed. "
         "Install a later one: pip install 'loky>=3.7'"
     )
-
-cpu_count = loky.cpu_count
 
 _log = Log()
 

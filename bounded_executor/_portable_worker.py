@@ -253,7 +253,7 @@ def run(message: bytes | bytearray, in_parts: bool, ticket: int, stored: bytes) 
         raise RuntimeError("a task came to a worker process that was not prepared")
     with contextlib.suppress(OSError):
         # From here on the message may have been run.
-        _link.send_bytes(b"")
+        _link.send_bytes(b".")
     _store.extend(stored)
     outcomes = _remote.run(message, in_parts, ticket, explain=_namespace.explain)
     records = []

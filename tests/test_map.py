@@ -182,7 +182,8 @@ def test_timeout(tmp_path: Path, timeout: float) -> None:
 
 def test_there_is_one_deadline_from_the_call(tmp_path: Path) -> None:
     with BoundedProcessPoolExecutor(1, queue_size=4) as ex, Gate(tmp_path) as gate:
-        # The start of a first process, and its imports, may take their time, and are not what this is about.
+        # The start of a first process, and its import of this module, may take their time, and are not what
+        # this is about.
         assert ex.submit(FirstIsFree(gate), 0).result(PATIENCE) == 0
         results = ex.map(FirstIsFree(gate), range(10), timeout=1, chunksize=1)
         assert next(results) == 0
