@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import run_script
+from helpers import SPAWNED, run_script
 
 from bounded_executor import (
     BoundedProcessPoolExecutor,
@@ -20,7 +20,7 @@ from bounded_executor import (
     _endings,
 )
 
-PATIENCE = 30.0
+PATIENCE = 90.0 if SPAWNED else 30.0
 
 
 def increment(number: int) -> int:
@@ -244,7 +244,7 @@ def test_cancelling_what_waits_to_be_run_again_needs_no_free_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The worker has the other task before it is due.
-    monkeypatch.setattr(_endings, "REST_SECONDS", 2)
+    monkeypatch.setattr(_endings, "REST_SECONDS", 10 if SPAWNED else 2)
 
     async def main() -> None:
         async with BoundedProcessPoolExecutor(1, queue_size=3, task_retries=3) as executor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import tasks
-from helpers import PATIENCE, wait_until
+from helpers import PATIENCE, SPAWNED, wait_until
 
 import bounded_executor
 from bounded_executor import BoundedProcessPoolExecutor
@@ -152,7 +152,7 @@ def test_cancel_leaks_nothing(ex: BoundedProcessPoolExecutor) -> None:
     assert interrupted_everywhere(cancel_some, lambda: nothing_is_held(ex)) > 50
 
 
-@pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [61 if SPAWNED else 13, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cancel_futures", [False, True])
 def test_a_shutdown_that_was_interrupted_can_be_repeated(cancel_futures: bool, step: int) -> None:
     """What waits for the end learns of it at the second try, if not at the first."""

@@ -512,7 +512,7 @@ def test_while_work_is_parked(
 
 
 def lose_supervisor(ex: BoundedProcessPoolExecutor, _: Gate) -> None:
-    (supervisor,) = {status(pid)[1] for pid in ex.stats().children_memory_bytes}
+    (supervisor,) = {status(child.pid)[1] for child in ex._core.backend.roster if child.pid is not None}
     os.kill(supervisor, signal.SIGKILL)
 
 
