@@ -114,12 +114,9 @@ def tell_unfit(fn: Callable[..., Any], error: Exception) -> None:
         )
         # The future has the error too, and nobody may look at it.
         _log.warning("%s", text)
-    # There are notes since Python 3.11.
-    add_note = getattr(error, "add_note", None)
-    if add_note is not None:
-        # It may refuse attributes, and is raised all the same.
-        with contextlib.suppress(Exception):
-            add_note(text)
+    # There are notes since Python 3.11. It may refuse attributes, or to be asked, and is raised all the same.
+    with contextlib.suppress(Exception):
+        error.add_note(text)  # type: ignore[attr-defined, unused-ignore]
 
 
 def _can_be_sent(value: Any) -> bool:

@@ -424,6 +424,9 @@ def text_of(error: BaseException) -> str:
             warnings.simplefilter("ignore")
             return "".join(traceback.format_exception(*parts))
     except Exception as unfit:
+        # The error may have attributes that raise.
+        with contextlib.suppress(Exception):
+            return "".join((*traceback.format_tb(frames), summary(error), "\n"))
         # Sources are asked of the loaders of modules, which may be anything.
         return f"{summary(error)}\n(Its traceback cannot be printed: {summary(unfit)})\n"
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._locks import RLock
-from ._pickling import remote_traceback
+from ._pickling import remote_traceback, text_of
 from ._saying import Log
 
 if TYPE_CHECKING:
@@ -146,10 +146,14 @@ class Unretrieved:
 
 
 def _traceback_of(error: BaseException) -> Traceback:
-    # The worker's is text already.
-    return remote_traceback(error) or traceback.TracebackException(
-        type(error), error, error.__traceback__, limit=-TRACEBACK_FRAMES, lookup_lines=False, compact=True
-    )
+    try:
+        # The worker's is text already.
+        return remote_traceback(error) or traceback.TracebackException(
+            type(error), error, error.__traceback__, limit=-TRACEBACK_FRAMES, lookup_lines=False, compact=True
+        )
+    except Exception:
+        # It has attributes that raise.
+        return text_of(error)
 
 
 def _format(first: Traceback) -> str:
