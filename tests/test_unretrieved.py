@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from concurrent.futures import TimeoutError as FuturesTimeoutError
 from contextlib import contextmanager
 from typing import Any
 
@@ -191,7 +192,7 @@ def test_a_result_that_came_too_late_was_not_seen(tmp_path: Any, caplog: pytest.
     with BoundedProcessPoolExecutor(1) as ex, Gate(tmp_path) as gate:
         ex.submit(gate.hold)
         future = ex.submit(tasks.fail, "number")
-        with pytest.raises(TimeoutError):
+        with pytest.raises(FuturesTimeoutError):
             future.result(0)
         del future
     assert len(told(caplog)) == 1
