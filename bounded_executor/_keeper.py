@@ -17,7 +17,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from time import monotonic

@@ -22,7 +22,6 @@ import multiprocessing.process
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing import get_context, reduction, resource_tracker, util
@@ -73,7 +72,7 @@ class _Process(LokyProcess):  # type: ignore[misc]
     """The one process of loky's that we start in our own way, see ``_launch``."""
 
     @staticmethod
-    def _Popen(process_obj: _Process) -> _launch.Popen:
+    def _Popen(process_obj: Any) -> Any:
         return _launch.Popen(process_obj, _dump)
 
 
@@ -96,7 +95,7 @@ def _dump(process_obj: _Process, file: Any) -> None:
     # There it need not be known how it was started.
     plain = LokyProcess.__new__(LokyProcess)
     plain.__dict__.update(process_obj.__dict__)
-    loky_reduction.dump(plain._bootstrap, file)
+    loky_reduction.dump(plain._bootstrap, file)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Keeper:

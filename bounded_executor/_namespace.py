@@ -576,7 +576,7 @@ def _update(own: Any, new: Any) -> bool:
     elif isinstance(own, (dict, set)) and type(own) in (dict, set):
         own.clear()
         own.update(new)
-    elif type(own) in (list, bytearray):
+    elif isinstance(own, (list, bytearray)) and type(own) in (list, bytearray):
         own[:] = new
     elif type(own) is deque and own.maxlen == new.maxlen:
         own.clear()
@@ -701,7 +701,8 @@ class _ComparedReferences:
             name = _own_name(obj)
             if name is not None:
                 return named, (name,)
-        return reduce_function(obj, -1) if of_home else None
+        function: Any = obj
+        return reduce_function(function, -1) if of_home else None
 
 
 _COMPARED = _ComparedReferences()

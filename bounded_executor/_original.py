@@ -13,7 +13,6 @@ if sys.platform == "win32":
 
 import mmap
 import os
-import sys
 
 __all__ = ["Original"]
 

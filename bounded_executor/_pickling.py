@@ -76,7 +76,7 @@ T = TypeVar("T")
 _log = Log()
 
 # What a global that is imported lazily is until its first use, since Python 3.15.
-LAZY: tuple[Any, ...] = (types.LazyImportType,) if hasattr(types, "LazyImportType") else ()
+LAZY: tuple[Any, ...] = (getattr(types, "LazyImportType"),) if hasattr(types, "LazyImportType") else ()  # noqa: B009
 
 # The class that users of the standard library's pool know as the cause of a remote exception.
 _RemoteTraceback: Any = _stdlib_process._RemoteTraceback
@@ -169,12 +169,13 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
         if type(obj) is cached_property:
             # It has a lock of its own, up to Python 3.11.
             return _make_cached_property, (obj.func, obj.attrname)
-        if type(obj).__module__ == "_ctypes" and hasattr(obj, "_length_"):
+        odd: Any = obj
+        if type(odd).__module__ == "_ctypes" and hasattr(odd, "_length_"):
             # An array's class, which belongs to the module that was running when it was first asked for.
-            return mul, (obj._type_, obj._length_)
-        if isinstance(obj, LAZY):
+            return mul, (odd._type_, odd._length_)
+        if isinstance(odd, LAZY):
             # It has no name that could be sent.
-            return _itself, (obj.resolve(),)
+            return _itself, (odd.resolve(),)
         reduced = super().reducer_override(obj)
         slotted = isinstance(obj, type) and not isinstance(obj, EnumMeta) and "__slots__" in vars(obj)
         if slotted and isinstance(reduced, tuple):
