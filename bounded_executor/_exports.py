@@ -475,7 +475,11 @@ class Exports:
         else:
             known = self._sent.get(name)
             if known is None or not (self._imports or (known.is_of(value) and _stays(value))):
-                digest = None if self._imports or _stays(value) else self._digest(name, value, known)
+                digest = (
+                    None
+                    if self._imports or _stays(value)
+                    else self._digest(name, self._with_submodules(value), known)
+                )
                 if known is None or digest is None or digest != known.digest:
                     pending.values[name] = value
                     pending.known[name] = known
@@ -675,7 +679,7 @@ class Exports:
             for name, value in fit.items():
                 references.is_part = self._has_part(name)
                 try:
-                    pickled, before, is_known = writer.add(value)
+                    pickled, before, is_known = writer.add(self._with_submodules(value))
                 except _pickling.NotShared as error:
                     raise _not_shared(name, error) from None
                 except Exception as error:
@@ -690,6 +694,33 @@ class Exports:
                 return _Group(Header(known, tuple(found), parts), pickles, uses, texts)
             # Once more without it: the writer has numbers for what it has not written.
             del fit[name]
+
+    def _with_submodules(self, value: Any) -> Any:
+        """Return what is pickled for a value: for a package, also which of its modules are imported there.
+
+        ``import package.module`` binds the package only. What code then finds in it must be imported in the
+        other process as well.
+        """
+        if type(value) is not ModuleType or not hasattr(value, "__path__"):
+            return value
+        prefix = f"{value.__name__}."
+        loaded = [name for name in list(sys.modules) if name.startswith(prefix)]
+        if not loaded:
+            return value
+        used = {name for code in self._codes() for name in code.co_names}
+        wanted = [name for name in loaded if used.issuperset(name.removeprefix(prefix).split("."))]
+        return _namespace.Package(value.__name__, tuple(sorted(wanted)))
+
+    def _codes(self) -> Iterator[CodeType]:
+        """Yield all code of functions and methods in the main module."""
+        # Not at the top: it brings a parser along.
+        from ._script import codes_of
+
+        for value in list(self._namespace.values()):
+            for one in (value, *(vars(value).values() if _is(value, type) else ())):
+                function = one.__func__ if _is(one, (staticmethod, classmethod)) else one
+                if _is(function, FunctionType) and function.__globals__ is self._namespace:
+                    yield from codes_of(function.__code__)
 
     @contextlib.contextmanager
     def _trial(self, start: _pickling.Start | None = None) -> Iterator[_pickling.Start]:
@@ -915,7 +946,10 @@ def _is_shared(value: Any) -> bool:
 
 def _stays(value: Any) -> bool:
     """Return whether an object can only be what it was."""
-    if type(value) in _FIXED or isinstance(value, ModuleType) or _is_shared(value):
+    if _is(value, ModuleType):
+        # Of a package, code may use more modules later.
+        return not hasattr(value, "__path__")
+    if type(value) in _FIXED or _is_shared(value):
         return True
     if not isinstance(value, FunctionType) or value.__closure__ or value.__dict__ or value.__kwdefaults__:
         return False

@@ -39,6 +39,7 @@ __all__ = [
     "Entry",
     "Global",
     "Header",
+    "Package",
     "Value",
     "adopt",
     "apply",
@@ -273,6 +274,27 @@ class Global:
 
     def __reduce__(self) -> Any:
         return _find_global, self._found
+
+
+class Package:
+    """Becomes, where it is unpickled, a package of which some modules are imported.
+
+    Args:
+        name: of the package.
+        modules: full names.
+    """
+
+    def __init__(self, name: str, modules: tuple[str, ...]) -> None:
+        self._found = name, modules
+
+    def __reduce__(self) -> Any:
+        return _import_package, self._found
+
+
+def _import_package(name: str, modules: tuple[str, ...]) -> ModuleType:
+    for one in modules:
+        importlib.import_module(one)
+    return importlib.import_module(name)
 
 
 def _find_global(module: str, path: str) -> Any:
