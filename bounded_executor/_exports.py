@@ -57,6 +57,7 @@ _KINDS = (type, FunctionType, _CACHED)
 _OPAQUE = (*_KINDS, ModuleType, str, bytes, int, float)
 
 _names: WeakKeyDictionary[CodeType, tuple[str, ...]] = WeakKeyDictionary()
+_attributes: WeakKeyDictionary[CodeType, frozenset[str]] = WeakKeyDictionary()
 
 
 _log = Log()
@@ -141,6 +142,8 @@ class Exports:
         self._early: list[Any] = []
         self._early_names: set[str] = set()
         self._is_early = True
+        # Modules that are loaded, by the prefix of their package, and how many there were when it was made.
+        self._loaded: tuple[int, dict[str, list[str]]] = (0, {})
 
     @property
     def imports(self) -> bool:
@@ -703,24 +706,26 @@ class Exports:
         """
         if type(value) is not ModuleType or not hasattr(value, "__path__"):
             return value
+        count, known = self._loaded
+        if count != len(sys.modules):
+            # Looked up anew when something was imported: this is done for each task.
+            known = {}
+            self._loaded = len(sys.modules), known
         prefix = f"{value.__name__}."
-        loaded = [name for name in list(sys.modules) if name.startswith(prefix)]
-        if not loaded:
-            return value
-        used = {name for code in self._codes() for name in code.co_names}
+        loaded = known.get(prefix)
+        if loaded is None:
+            loaded = known[prefix] = [name for name in list(sys.modules) if name.startswith(prefix)]
+        used = frozenset().union(*map(_all_names_of, self._codes())) if loaded else frozenset()
         wanted = [name for name in loaded if used.issuperset(name.removeprefix(prefix).split("."))]
         return _namespace.Package(value.__name__, tuple(sorted(wanted)))
 
     def _codes(self) -> Iterator[CodeType]:
-        """Yield all code of functions and methods in the main module."""
-        # Not at the top: it brings a parser along.
-        from ._script import codes_of
-
+        """Yield the code of functions and methods in the main module."""
         for value in list(self._namespace.values()):
             for one in (value, *(vars(value).values() if _is(value, type) else ())):
                 function = one.__func__ if _is(one, (staticmethod, classmethod)) else one
                 if _is(function, FunctionType) and function.__globals__ is self._namespace:
-                    yield from codes_of(function.__code__)
+                    yield function.__code__
 
     @contextlib.contextmanager
     def _trial(self, start: _pickling.Start | None = None) -> Iterator[_pickling.Start]:
@@ -911,6 +916,15 @@ def _names_of(code: CodeType) -> tuple[str, ...]:
             if isinstance(constant, CodeType):
                 found.update(dict.fromkeys(_names_of(constant)))
         names = _names[code] = tuple(found)
+    return names
+
+
+def _all_names_of(code: CodeType) -> frozenset[str]:
+    """Return the globals and attributes that code names, that of functions in it included."""
+    names = _attributes.get(code)
+    if names is None:
+        inner = [_all_names_of(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+        names = _attributes[code] = frozenset(code.co_names).union(*inner)
     return names
 
 
