@@ -463,7 +463,8 @@ class Exports:
         if script is not None and "." not in name and name in script.bound and name not in script.rebound:
             # A function that the program has bound to the name of another one is sent.
             named = _is(value, _KINDS) and (not self.is_of_main(value) or self._name_in_import(value) == name)
-            if not named and _is(value, FunctionType) and self._is_of_import(value, name):
+            is_nameless = _is(value, FunctionType) and self._name_in_import(value) is None
+            if not named and is_nameless and self._is_of_import(value, name):
                 # As a function made by another one is, which has no name of its own.
                 named = value.__globals__ is self._namespace
                 for part in self._parts_of(value, name) if named else ():

@@ -667,7 +667,7 @@ def reduce_function(function: FunctionType, manifest: Reference) -> Any:
     if marshalled is None:
         if len(_marshalled) > 1000:
             _marshalled.clear()
-        marshalled = _marshalled[code] = _dump_code(code)
+        marshalled = _marshalled[code] = _state.dump_code(code)
     slots = {
         "__qualname__": function.__qualname__,
         # The same in all processes, so that pickles can be compared.
@@ -679,15 +679,6 @@ def reduce_function(function: FunctionType, manifest: Reference) -> Any:
     }
     args = marshalled, function.__name__, function.__closure__ or (), manifest
     return make_function, args, (dict(function.__dict__), slots), None, None, set_function_state
-
-
-def _dump_code(code: CodeType) -> bytes:
-    try:
-        # Later versions say which constants have other references, so that the bytes depend on these.
-        return marshal.dumps(code, 2)
-    except ValueError:
-        # It has a constant that this version knows nothing of, a slice.
-        return marshal.dumps(code)
 
 
 class _LocalReferences:

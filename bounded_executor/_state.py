@@ -11,10 +11,19 @@ from __future__ import annotations
 import functools
 import marshal
 from enum import Enum
-from types import CellType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
-__all__ = ["DISPATCHING", "is_special", "make_cell", "reduce_cell", "set_cell", "set_state", "state_of"]
+__all__ = [
+    "DISPATCHING",
+    "dump_code",
+    "is_special",
+    "make_cell",
+    "reduce_cell",
+    "set_cell",
+    "set_state",
+    "state_of",
+]
 
 DISPATCHING = getattr(functools.singledispatch(lambda _: None), "__code__", None)
 
@@ -31,9 +40,10 @@ def state_of(obj: Any) -> Any:
             return tuple(vars(obj)["registry"].items())
         attributes = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
         code = None
-        if obj.__code__.co_name != obj.__name__ and "__wrapped__" not in vars(obj):
-            # The program has given it the code of another function.
-            code = marshal.dumps(obj.__code__)
+        is_other = obj.__code__.co_name != obj.__name__ or "<" in obj.__qualname__
+        if is_other and "__wrapped__" not in vars(obj):
+            # The program has given it the code of another function, or the name to another one.
+            code = dump_code(obj.__code__)
         if not (attributes or obj.__defaults__ or obj.__kwdefaults__ or code):
             return None
         return attributes, obj.__defaults__, obj.__kwdefaults__, code
@@ -80,6 +90,16 @@ def _attributes_of(member: Enum) -> dict[str, Any]:
 
 def _code_of(function: Any) -> Any:
     return getattr(function, "__code__", function)
+
+
+def dump_code(code: CodeType) -> bytes:
+    """Return code as bytes that are the same in all processes, as far as Python has such a form."""
+    try:
+        # Later versions say which constants have other references, so that the bytes depend on these.
+        return marshal.dumps(code, 2)
+    except ValueError:
+        # It has a constant that this version knows nothing of, a slice.
+        return marshal.dumps(code)
 
 
 def make_cell() -> CellType:
