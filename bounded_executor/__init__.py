@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     __version__: str
     from ._executor import BoundedExecutor
     from ._future import BoundedFuture
-    from ._map_iterator import MapIterator
-    from ._pool import BoundedProcessPoolExecutor
+    from ._map.iterator import MapIterator
+    from ._process_pool import BoundedProcessPoolExecutor
     from .errors import BrokenProcessPool, QueueFull, SubmitTimeout, TaskTimeout, TerminatedWorkerError
     from .events import TaskEvent
     from .stats import ExecutorStats, Histogram
@@ -45,9 +45,10 @@ def __getattr__(name: str) -> Any:
         from ._deferred import Deferred
 
         return Deferred(f"{__name__}.{_EXECUTORS[name]}", name)
-    from . import _executor, _future, _map_iterator, _pool, errors, events, stats
+    from . import _executor, _future, _process_pool, errors, events, stats
+    from ._map import iterator
 
-    for module in (_executor, _future, _map_iterator, _pool, errors, events, stats):
+    for module in (_executor, _future, iterator, _process_pool, errors, events, stats):
         globals().update({public: getattr(module, public) for public in module.__all__ if public in __all__})
     return globals()[name]
 
@@ -63,6 +64,6 @@ def __dir__() -> list[str]:
 
 
 if getattr(sys, "frozen", False):
-    from ._bootstrap import run_frozen
+    from ._worker.first_start import run_frozen
 
     run_frozen()

@@ -1,12 +1,12 @@
 """The executor: what a user calls.
 
 The way of a task: :meth:`BoundedExecutor.submit` pickles the call, takes a slot from the ledger
-(``_ledger``) and puts the work into the dispatcher's queue (``_dispatch``). The backend's thread takes it
-from there: that of ``_inner`` hands it to an executor below, that of ``_workers``, in the process pool
-(``_pool``), to a child of its own. When its outcome arrives the slot is given back, and the delivery thread
-(``_delivery``) resolves the future.
+(``_core.semaphore``) and puts the work into the dispatcher's queue (``_core.dispatcher``). The backend's
+thread takes it from there: that of ``_adapters.backend`` hands it to an executor below, that of
+``_pool.backend``, in the process pool (``_process_pool``), to a child of its own. When its outcome arrives
+the slot is given back, and the delivery thread (``_core.callbacks``) resolves the future.
 
-This module holds what a user calls. :class:`Core` (``_core``) is what goes on when the user has
+This module holds what a user calls. :class:`Core` (``_core.runtime``) is what goes on when the user has
 dropped the executor.
 """
 
@@ -21,18 +21,18 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from . import _pickling
-from ._admission import TellOnce, must_not_block
-from ._core import Core
-from ._coroutines import Coroutines
-from ._engine import Engine, ExecutorEngine
+from ._adapters.backend import Inner
+from ._adapters.engine import Engine, ExecutorEngine
+from ._aio.executor import Coroutines
+from ._core.admission import TellOnce, must_not_block
+from ._core.runtime import Core
+from ._core.work import FutureSink, Work
 from ._future import BoundedFuture
-from ._inner import Inner
-from ._map import MapRun
-from ._map_iterator import MapIterator, length_of
-from ._params import Bounds, check_bool, check_buffersize, check_count, check_seconds
+from ._map.iterator import MapIterator, length_of
+from ._map.run import MapRun
+from ._options import Bounds, check_bool, check_buffersize, check_count, check_seconds
+from ._serialize import pickling
 from ._sigterm import Drain
-from ._work import FutureSink, Work
 from .events import TaskEvent
 from .stats import ExecutorStats
 
@@ -135,7 +135,7 @@ class BoundedExecutor(Coroutines, Executor):
         The workers, and the scheduler, need this package too, in the same version.
         """
         try:
-            from ._dask import DaskEngine, connect
+            from ._adapters.dask import DaskEngine, connect
         except ImportError as error:
             raise ImportError(
                 f"for_dask needs dask.distributed ({error}): install loky-bounded-executor[dask]"
@@ -348,7 +348,7 @@ class BoundedExecutor(Coroutines, Executor):
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> None:
-        if _pickling.is_interrupt(exc_val) and self._pid == os.getpid():
+        if pickling.is_interrupt(exc_val) and self._pid == os.getpid():
             self._core.abort()
         elif exc_type is not None and self._pid == os.getpid():
             self._core.shutdown(True)

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, NoReturn, TypeVar, cast
 
 from ._locks import Condition
-from ._parts import Remote
+from ._serialize.payload import Remote
 from ._unretrieved import Failure
 
 __all__ = ["BoundedFuture"]

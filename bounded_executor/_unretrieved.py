@@ -18,8 +18,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._locks import RLock
-from ._pickling import remote_traceback, text_of
-from ._saying import Log
+from ._log import Log
+from ._serialize.pickling import remote_traceback, text_of
 
 if TYPE_CHECKING:
     from ._future import BoundedFuture

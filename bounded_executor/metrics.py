@@ -15,7 +15,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
-    from ._pool import BoundedProcessPoolExecutor
+    from ._process_pool import BoundedProcessPoolExecutor
     from .stats import ExecutorStats
 
 __all__ = ["ExecutorCollector"]

@@ -26,7 +26,7 @@ import pytest
 from helpers import SPAWNED, foreign
 from loky.backend import resource_tracker as loky_resource_tracker
 
-from bounded_executor import _loky
+from bounded_executor._pool import forkserver as _loky
 
 WATCHDOG_SECONDS = 900 if SPAWNED else 120
 SLOW_WATCHDOG_SECONDS = 1800

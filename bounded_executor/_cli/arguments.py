@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from .problems import PROGRAM
+from .console import PROGRAM
 
 __all__ = ["executor_parameters", "parse_arguments"]
 

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .._pool import BoundedProcessPoolExecutor
+from .._process_pool import BoundedProcessPoolExecutor
 from .arguments import executor_parameters, parse_arguments
-from .function import check_modules, find_function, see_current_directory
+from .console import Unusable, say
 from .inputs import Inputs
+from .job import Run
 from .output import ReaderGone, Unwritable, open_output
-from .problems import Unusable, say
 from .progress import Counts, choose_progress
 from .records import records_said
 from .resume import Written, check_fits, read_written
-from .run import Run
+from .target import check_modules, find_function, see_current_directory
 
 __all__ = ["run_command"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, BinaryIO
 
-from .problems import Unusable
+from .console import Unusable
 
 __all__ = ["Inputs", "Item", "digest", "parse_json"]
 

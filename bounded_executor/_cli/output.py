@@ -10,7 +10,7 @@ import sys
 import time
 from typing import Any
 
-from .problems import Unusable
+from .console import Unusable
 
 __all__ = ["Output", "ReaderGone", "Unwritable", "open_output", "result_line"]
 

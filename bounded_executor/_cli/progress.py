@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..events import TaskEvent
-from .problems import PROGRAM, say
+from .console import PROGRAM, say
 
 __all__ = ["Counts", "Progress", "choose_progress"]
 

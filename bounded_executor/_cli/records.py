@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from .problems import say
+from .console import say
 
 __all__ = ["records_said"]
 

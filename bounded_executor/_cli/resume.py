@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from .console import Unusable
 from .inputs import Inputs, Item, digest, parse_json
-from .problems import Unusable
 
 __all__ = ["Written", "check_fits", "read_written"]
 

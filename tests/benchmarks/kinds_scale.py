@@ -16,7 +16,7 @@ from adapter import Answer, Contender
 from bounded_executor import BoundedExecutor
 
 # Where the tests have them.
-sys.path.append(str(Path(__file__).resolve().parent.parent))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "support"))
 
 from virtual import VirtualExecutor, spend
 

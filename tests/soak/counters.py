@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NoReturn
 
-sys.path.insert(1, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "support"))
 
 import jobs
 import programs

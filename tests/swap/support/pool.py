@@ -23,8 +23,8 @@ else:
     from bounded_executor import BoundedProcessPoolExecutor as Executor
 
     if how == "spawned":
-        from bounded_executor import _process
+        from bounded_executor._worker import bootstrap
 
-        _process.CAN_FORK = False
+        bootstrap.CAN_FORK = False
 
 __all__ = ["Executor"]
