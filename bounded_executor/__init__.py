@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 
-_EXECUTORS = {"BoundedExecutor": "_executor", "BoundedProcessPoolExecutor": "_pool"}
+_EXECUTORS = {"BoundedExecutor": "_executor", "BoundedProcessPoolExecutor": "_process_pool"}
 
 
 def __getattr__(name: str) -> Any:
@@ -55,7 +55,7 @@ def __getattr__(name: str) -> Any:
 
 def _main_is_imported() -> bool:
     """Return whether this process imports a main module for tasks, which seldom need an executor."""
-    module = sys.modules.get(f"{__name__}._main_module")
+    module = sys.modules.get(f"{__name__}._serialize.main_module")
     return module is not None and module.is_importing()
 
 

@@ -1,0 +1,1 @@
+"""The same queue over executors that exist: threads, loky, Dask and others."""

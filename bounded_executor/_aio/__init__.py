@@ -1,0 +1,1 @@
+"""Coroutines: ``asubmit``, ``amap`` and ``async with``. Only this package imports asyncio."""

@@ -22,6 +22,8 @@ __all__ = ["TellOnce", "must_not_block", "outer_frame"]
 
 _log = Log()
 
+_PACKAGE = __name__.partition(".")[0]
+
 _RUN_IN_EXECUTOR = "run_in_executor"
 _COROUTINE = "the coroutine"
 
@@ -78,10 +80,15 @@ def _is_top_level(frame: FrameType) -> bool:
     return code.co_nlocals > 0 and code.co_names[:2] != _BEGIN_OF_CLASS
 
 
+def _is_of_package(frame: FrameType) -> bool:
+    package = frame.f_globals.get("__package__")
+    return isinstance(package, str) and package.partition(".")[0] == _PACKAGE
+
+
 def outer_frame() -> FrameType | None:
     """Return the frame of the code outside of this package that led here."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__package__") == __package__:
+    while frame is not None and _is_of_package(frame):
         frame = frame.f_back
     return frame
 

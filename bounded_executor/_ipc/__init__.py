@@ -1,0 +1,1 @@
+"""What parent and workers share: frames, the scoreboard, crash reports, log records."""

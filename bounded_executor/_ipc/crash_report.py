@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "win32":
-    raise ImportError(f"{__name__} cannot be imported on Windows, where _portable takes its place")
+    raise ImportError(f"{__name__} cannot be imported on Windows, where _adapters.portable takes its place")
 
 import contextlib
 import faulthandler
@@ -30,7 +30,7 @@ STACK_BYTES = 1 << 16
 WORDS_CHARACTERS = 4000
 
 # Where user code is called from; what is further out is the same for all.
-_OURS = tuple(os.path.join("bounded_executor", name) for name in ("_child.py", "_supervisor.py"))
+_OURS = tuple(os.path.join("bounded_executor", "_worker", name) for name in ("loop.py", "supervisor.py"))
 
 
 class Report:

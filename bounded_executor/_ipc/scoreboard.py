@@ -57,7 +57,7 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "win32":
-    raise ImportError(f"{__name__} cannot be imported on Windows, where _portable takes its place")
+    raise ImportError(f"{__name__} cannot be imported on Windows, where _adapters.portable takes its place")
 
 import mmap
 import os

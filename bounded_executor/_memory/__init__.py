@@ -1,0 +1,1 @@
+"""How much memory processes and control groups use and may use."""

@@ -1,0 +1,1 @@
+"""What becomes bytes, and how: calls, results, errors, and objects of the main script."""

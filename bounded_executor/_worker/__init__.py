@@ -1,0 +1,1 @@
+"""What runs in the fork server, in the supervisor and in the workers."""

@@ -69,5 +69,5 @@ def run_frozen() -> None:
         from multiprocessing.spawn import freeze_support
 
         # The import that this is called in never ends; threads would wait for it.
-        sys.modules[__package__ or ""].__spec__._initializing = False  # type: ignore[union-attr]
+        sys.modules[__name__.partition(".")[0]].__spec__._initializing = False  # type: ignore[union-attr]
         freeze_support()

@@ -12,7 +12,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from helpers import TESTS, script_environment
+from helpers import SUPPORT, script_environment
 
 PACKAGE = "bounded_executor"
 
@@ -40,7 +40,7 @@ PROGRAM = """
         return {name for name in sys.modules if name.startswith("bounded_executor.")}
 
     def main():
-        import bounded_executor._params
+        import bounded_executor._options
         assert bounded_executor._options.sys.platform == "win32"
         with BoundedProcessPoolExecutor(2, queue_size=8, max_tasks_per_child=5) as executor:
             assert executor.submit(double, 2).result() == 4
@@ -51,7 +51,7 @@ PROGRAM = """
             loaded = modules() | executor.submit(modules).result()
         with BoundedProcessPoolExecutor(1) as executor:
             assert [executor.submit(count).result() for _ in range(3)] == [1, 2, 3]
-        for name in ("_workers", "_loky", "_process", "_supervisor", "_child"):
+        for name in ("_pool.backend", "_pool.forkserver", "_worker.supervisor", "_worker.loop"):
             assert f"bounded_executor.{name}" not in loaded, name
         for name in ("max_memory_hard", "max_memory_per_child", "max_memory_total"):
             try:
@@ -73,7 +73,7 @@ def as_windows(tmp_path: Path) -> dict[str, str]:
     hooks = tmp_path / "hooks"
     hooks.mkdir()
     (hooks / "sitecustomize.py").write_text(
-        f"import sys\nsys.path.insert(0, {str(TESTS)!r})\nimport as_windows\nas_windows.install()\n"
+        f"import sys\nsys.path.insert(0, {str(SUPPORT)!r})\nimport as_windows\nas_windows.install()\n"
     )
     environment = script_environment()
     environment.pop("BOUNDED_EXECUTOR_PORTABLE", None)
@@ -106,10 +106,10 @@ def test_every_module_that_windows_imports(tmp_path: Path, as_windows: dict[str,
         refused = []
         for found in pkgutil.walk_packages(bounded_executor.__path__, "bounded_executor."):
             try:
-                if not found.name.endswith(("__main__", "_dask")):
+                if not found.name.endswith(("__main__", "_adapters.dask")):
                     importlib.import_module(found.name)
             except ImportError as error:
-                assert "on Windows, where _portable takes its place" in str(error), (found.name, error)
+                assert "where _adapters.portable takes its place" in str(error), (found.name, error)
                 refused.append(found.name)
         assert "bounded_executor._pool.backend" in refused
         assert not {"bounded_executor._adapters.portable", "bounded_executor._cli.job"} & set(refused)

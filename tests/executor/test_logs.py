@@ -80,7 +80,8 @@ def test_a_slow_producer_is_told_once() -> None:
     code = """
         import logging, sys, time
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-        from bounded_executor import BoundedProcessPoolExecutor, _summary
+        from bounded_executor import BoundedProcessPoolExecutor
+        from bounded_executor._core import usage as _summary
         _summary.WINDOW_SECONDS = 0.2
         with BoundedProcessPoolExecutor(4) as ex:
             for _ in range(20):
@@ -96,7 +97,8 @@ def test_a_fast_producer_is_not_called_slow() -> None:
     code = """
         import logging, sys, time
         logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
-        from bounded_executor import BoundedProcessPoolExecutor, _summary
+        from bounded_executor import BoundedProcessPoolExecutor
+        from bounded_executor._core import usage as _summary
         _summary.WINDOW_SECONDS = 0.2
         with BoundedProcessPoolExecutor(1) as ex:
             list(ex.map(time.sleep, [0.05] * 20, chunksize=1))
@@ -267,7 +269,7 @@ def test_a_record_says_where_and_when_it_was_made(tmp_path: Path) -> None:
     (record,) = [record for record in records if "was killed" in record.getMessage()]
     assert record.created <= made_before
     assert int(record.msecs) == int(record.created % 1 * 1000)
-    assert record.filename == "_endings.py"
+    assert record.filename == "crashes.py"
 
 
 @pytest.mark.parametrize("error", ERRORS)

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import PACKAGE_ROOT, TESTS
+from helpers import PACKAGE_ROOT, SUPPORT
 
-PROGRAM = TESTS / "typed.py"
+PROGRAM = SUPPORT / "typed.py"
 
 
 def check(tool: str, *options: str, cwd: Path) -> None:

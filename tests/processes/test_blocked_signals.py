@@ -11,7 +11,7 @@ from helpers import run_script, script_environment
 
 HEAD = """
     import os, signal, sys, time
-    import bounded_executor._process
+    import bounded_executor._worker.bootstrap
     from bounded_executor import BoundedProcessPoolExecutor, TaskTimeout, TerminatedWorkerError
 
     bounded_executor._worker.bootstrap.CAN_FORK = sys.argv[1] == "forked"

@@ -75,7 +75,8 @@ def test_a_limit_below_what_a_bare_process_has_breaks_at_the_first_one() -> None
 
 LEAK = """
     import os, sys, tasks
-    from bounded_executor import BoundedProcessPoolExecutor, _allowance
+    from bounded_executor import BoundedProcessPoolExecutor
+    from bounded_executor._memory import cgroups as _allowance
 
     MB = 2**20
     count = int(sys.argv[1])

@@ -149,7 +149,8 @@ def test_no_more_tasks_run_at_once_than_there_are_workers(tmp_path: Path) -> Non
 
 REPLACEMENTS = """
     import os, sys, threading, tasks
-    from bounded_executor import BoundedProcessPoolExecutor, _memory
+    from bounded_executor import BoundedProcessPoolExecutor
+    from bounded_executor._memory import proc as _memory
 
     def parents():
         found = {}

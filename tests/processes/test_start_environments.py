@@ -15,7 +15,7 @@ from typing import Any
 import cloudpickle
 import loky
 import pytest
-from helpers import PACKAGE_ROOT, PATIENCE, TESTS
+from helpers import PACKAGE_ROOT, PATIENCE, SUPPORT
 
 import bounded_executor
 
@@ -36,7 +36,7 @@ def run(
     *arguments: object,
     flags: tuple[str, ...] = (),
     prefix: tuple[str, ...] = (),
-    path: tuple[Path, ...] = (PACKAGE_ROOT, TESTS),
+    path: tuple[Path, ...] = (PACKAGE_ROOT, SUPPORT),
     quiet: bool = True,
     **options: Any,
 ) -> str:
@@ -49,7 +49,11 @@ def run(
 
 
 def run_command(
-    command: list[Any], *, path: tuple[Path, ...] = (PACKAGE_ROOT, TESTS), quiet: bool = True, **options: Any
+    command: list[Any],
+    *,
+    path: tuple[Path, ...] = (PACKAGE_ROOT, SUPPORT),
+    quiet: bool = True,
+    **options: Any,
 ) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), **options.pop("env", {})}
     with subprocess.Popen(
@@ -100,7 +104,7 @@ def test_no_file_of_the_working_directory_is_executed(tmp_path: Path, mp_context
     code = textwrap.dedent(PROGRAM).replace("Executor(2)", f"Executor(2, mp_context={mp_context})")
     if spawned:
         # As where there is no safe fork.
-        code = "from bounded_executor import _process\n_process.CAN_FORK = False\n" + code
+        code = "from bounded_executor._worker import bootstrap\nbootstrap.CAN_FORK = False\n" + code
     # Where the flag keeps the directory out the test would show nothing.
     environment = {"PYTHONSAFEPATH": ""}
     assert run(code, tmp_path, cwd=elsewhere, env=environment) == PRINTED
@@ -251,7 +255,7 @@ FLAGS = [
 def test_workers_have_the_flags_of_the_program(tmp_path: Path, flags: tuple[str, ...]) -> None:
     code = f"""
         import io, sys
-        sys.path[:0] = {[str(PACKAGE_ROOT), str(TESTS)]}
+        sys.path[:0] = {[str(PACKAGE_ROOT), str(SUPPORT)]}
         from bounded_executor import BoundedProcessPoolExecutor
 
         def seen():

@@ -296,15 +296,21 @@ def test_ctrl_c_while_the_keeper_starts(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["_loky.at_exit", pytest.param("_allowance.granted", marks=needs_proc), "_loop.Loop.open"]
+    "step",
+    [
+        "_pool.forkserver.at_exit",
+        pytest.param("_memory.cgroups.granted", marks=needs_proc),
+        "_core.event_loop.Loop.open",
+    ],
 )
 def test_ctrl_c_at_a_step_of_the_start_hangs_nobody(step: str) -> None:
     """The step is where the signal comes; what it interrupts is undone."""
-    module, _, name = step.partition(".")
+    package, module, name = step.split(".", 2)
     total = "auto" if proc.CAN_MEASURE else None
     code = f"""
         import signal
-        from bounded_executor import BoundedProcessPoolExecutor, {module}
+        from bounded_executor import BoundedProcessPoolExecutor
+        from bounded_executor.{package} import {module}
 
         *owners, name = "{name}".split(".")
         owner = getattr({module}, owners[0]) if owners else {module}

@@ -14,7 +14,7 @@ pytest.importorskip("termios")
 # The script is the leader of its session, so that it can take a terminal for its own.
 SCRIPT = """
     import fcntl, getpass, os, signal, subprocess, sys, termios
-    import bounded_executor._process
+    import bounded_executor._worker.bootstrap
     from bounded_executor import BoundedProcessPoolExecutor
 
     def open_terminal():

@@ -19,6 +19,8 @@ from bounded_executor._worker import bootstrap
 
 SUPPORT = Path(__file__).resolve().parent
 TESTS = SUPPORT.parent
+# Where processes of their own find the modules of tests, as this one does.
+FOLDERS = [SUPPORT, *sorted({path.parent for path in TESTS.glob("*/test_*.py")})]
 PACKAGE_ROOT = Path(bounded_executor.__file__).resolve().parent.parent
 
 # Process ids of what holds processes that are no part of this run, as a cluster is. Who adds one ends it.
@@ -128,7 +130,7 @@ def assert_all_free(executor: Any) -> None:
 
 
 def script_environment(**extra: str) -> dict[str, str]:
-    path = [str(PACKAGE_ROOT), str(SUPPORT), os.environ.get("PYTHONPATH", "")]
+    path = [str(PACKAGE_ROOT), *map(str, FOLDERS), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), **extra}
 
 

@@ -67,7 +67,8 @@ def test_tasks_that_do_not_fit_side_by_side_are_run_one_after_the_other(count: i
 
 WARM = """
     import sys, tasks
-    from bounded_executor import BoundedProcessPoolExecutor, _allowance
+    from bounded_executor import BoundedProcessPoolExecutor
+    from bounded_executor._memory import cgroups as _allowance
 
     with BoundedProcessPoolExecutor(20, preload=sys.argv[1:]) as ex:
         for _ in range(10):
