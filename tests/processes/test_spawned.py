@@ -148,7 +148,7 @@ def test_a_keeper_that_is_lost_takes_no_task_with_it(tmp_path: Path) -> None:
         import os, signal, sys
         from pathlib import Path
         import tasks
-        from helpers import PATIENCE, Gate, status
+        from helpers import PATIENCE, Gate, wait_until
         from bounded_executor import BoundedProcessPoolExecutor
 
         if __name__ == "__main__":
@@ -162,6 +162,8 @@ def test_a_keeper_that_is_lost_takes_no_task_with_it(tmp_path: Path) -> None:
                     assert running.result(PATIENCE) == "held"
                     # It was the one that new supervisors come from.
                     os.kill(supervisor, signal.SIGKILL)
+                    # A task that its worker had begun by then would fail with it.
+                    wait_until(lambda: ex.stats().supervisors_lost == 1, "the loss is noticed")
                     assert ex.submit(tasks.double, 21).result(PATIENCE) == 42
     """
     assert run_as_on_macos(code, tmp_path, quiet=False) == ""
