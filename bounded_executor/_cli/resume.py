@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from .console import Unusable
 from .inputs import Inputs, Item, digest, parse_json
@@ -59,6 +59,9 @@ class Written:
         elif not self._unordered.pop(mark, 0):
             return False
         self.left -= 1
+        if not self.left:
+            # Its file would stay open until the end.
+            self._lines.close()
         return True
 
     def check_all_found(self, source: str) -> None:
@@ -109,7 +112,7 @@ def check_fits(written: Written, inputs: Inputs) -> None:
     written.check_all_found(inputs.name)
 
 
-def _digests(path: str, count: int) -> Iterator[bytes]:
+def _digests(path: str, count: int) -> Generator[bytes]:
     if count:
         with open(path, "rb") as file:
             for number in range(1, count + 1):
