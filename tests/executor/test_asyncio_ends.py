@@ -373,8 +373,8 @@ def test_slots_of_a_closed_loop_are_free_though_nothing_happens(waits: str) -> N
                 for task in tasks:
                     task._log_destroy_pending = False  # type: ignore[attr-defined]
                 await asyncio.sleep(0)
-                # The loop stands still while the first of them is granted its slot. On a slow machine the slot
-                # may have been free before, and then its call is done too.
+                # The loop stands still while the first of them is granted its slot. On a slow machine it
+                # may have been free before, and then that call is done too.
                 wait_until(lambda: executor.stats().succeeded >= 2)
                 held.cancel()
 
