@@ -52,6 +52,13 @@ class Report:
         size = os.fstat(self._fd).st_size
         return _without_ours(self._read(max(0, size - STACK_BYTES), STACK_BYTES))[-WORDS_CHARACTERS:]
 
+    def last_words(self) -> str:
+        """Return the same, and close the file."""
+        try:
+            return self.words()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._fd)

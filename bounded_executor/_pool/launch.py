@@ -84,7 +84,7 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
 
     Raises:
         RuntimeError: there is no interpreter, or it would be the program itself.
-        OSError: no process is to be had.
+        OSError: the system can start no further process.
     """
     frozen = bool(getattr(sys, "frozen", False))
     executable = _executable(frozen)
@@ -122,7 +122,7 @@ def _start(start: Start, fds: Iterable[int], label: str, stderr: int | None = No
 
 
 def _await(ready: int, pid: int) -> None:
-    """Wait until another start of this frozen program has become a process of ours."""
+    """Wait until the second start of this frozen program has become a process of this package."""
     global _misfit
     with open(ready, "rb") as file:
         if file.read():
@@ -177,7 +177,7 @@ def _here() -> str:
 
 
 def _import_path() -> list[str]:
-    """Return where this process imports from, as another one may be told it."""
+    """Return the import path of this process, in a form that another process can use."""
     here = _here()
     if not here:
         # Nothing can be imported from there.
@@ -311,12 +311,7 @@ class Popen(SpawnPopen):  # type: ignore[misc, unused-ignore]
     def words(self) -> str:
         """Return what it has written to standard error before it came up, once; its end is near or past."""
         report, self._report = self._report, None
-        if report is None:
-            return ""
-        try:
-            return report.words()
-        finally:
-            report.close()
+        return "" if report is None else report.last_words()
 
 
 # Resource trackers
@@ -334,7 +329,7 @@ def ensure_trackers(*modules: Any) -> None:
 
     Raises:
         RuntimeError: there is no interpreter, or it would be the program itself.
-        OSError: no process is to be had.
+        OSError: the system can start no further process.
     """
     for module in modules:
         tracker = module._resource_tracker

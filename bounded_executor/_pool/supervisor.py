@@ -195,12 +195,7 @@ class Supervision:
 
     def _take_words(self) -> str:
         report, self._report = self._report, None
-        if report is None:
-            return ""
-        try:
-            return report.words()
-        finally:
-            report.close()
+        return "" if report is None else report.last_words()
 
     def end(self) -> None:
         """Have the supervisor end, and with it all children that there still are."""

@@ -89,16 +89,18 @@ class _Sent:
         return self.value is not None and self.value() is value
 
 
-class _Pending:
-    """Values that are to be put into the store, with what is known of each."""
+class _Pending(NamedTuple):
+    """A value that is to be put into the store.
 
-    __slots__ = ("digests", "known", "values")
+    Attributes:
+        value: the object.
+        known: what was in the store for its name when it was looked at.
+        digest: of its pickle; None where there is none.
+    """
 
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.digests: dict[str, bytes | None] = {}
-        # What was in the store for the name when it was looked at.
-        self.known: dict[str, _Sent | None] = {}
+    value: Any
+    known: _Sent | None
+    digest: bytes | None
 
 
 class _Changed(Exception):
@@ -291,7 +293,7 @@ class Exports:
 
         Args:
             obj: the object.
-            uses: takes what is referred to, whose globals somebody else sees to; None: that is done here.
+            uses: takes the objects referred to; the caller sends their globals. None: it is done here.
             within: names of what is being pickled by value just now.
         """
         if not isinstance(obj, _KINDS) or not self.is_of_main(obj):
@@ -388,7 +390,7 @@ class Exports:
     def _try_to_find_all(
         self, roots: tuple[Any, ...], names: tuple[str, ...], found: dict[str, Entry]
     ) -> dict[str, Entry]:
-        pending = _Pending()
+        pending: dict[str, _Pending] = {}
         todo = list(roots)
         for name in names:
             self._include(name, found, pending, todo)
@@ -403,21 +405,21 @@ class Exports:
                     seen[id(obj)] = obj
                     for name in self._uses(obj, todo):
                         self._include(name, found, pending, todo)
-            parts = set(self._contained_in(pending.values)) - looked_at
+            parts = self._contained_in(pending) - looked_at
             looked_at |= parts
             for name in sorted(parts):
                 self._include(name, found, pending, todo)
             if todo:
                 continue
-            if groups and counted == (len(pending.values), len(found)):
+            if groups and counted == (len(pending), len(found)):
                 # Nothing came of what the values refer to.
                 break
-            counted = len(pending.values), len(found)
+            counted = len(pending), len(found)
             known = self._known_of(pending, found)
-            often = [name for name, sent in pending.known.items() if sent and sent.times >= MOST_RECORDS]
+            often = [name for name, one in pending.items() if one.known and one.known.times >= MOST_RECORDS]
             groups = [
-                self._pickle_together({name: pending.values[name] for name in group}, known)
-                for group in ([name for name in pending.values if name not in often], often)
+                self._pickle_together({name: pending[name].value for name in group}, known)
+                for group in ([name for name in pending if name not in often], often)
                 if group
             ]
             # What the values refer to may use more globals, and these may have objects in common with them.
@@ -453,9 +455,11 @@ class Exports:
                 offset = self._manifests[entries] = self._append(pickled)
         return offset
 
-    def _include(self, name: str, found: dict[str, Entry], pending: _Pending, todo: list[Any]) -> None:
+    def _include(
+        self, name: str, found: dict[str, Entry], pending: dict[str, _Pending], todo: list[Any]
+    ) -> None:
         """Add a global to a manifest, or to what is to be sent, if it is; and what it uses to ``todo``."""
-        if name in found or name in pending.values:
+        if name in found or name in pending:
             return
         value = self._value_of(name)
         if value is _ABSENT or is_special(name):
@@ -486,9 +490,7 @@ class Exports:
                     else self._digest(name, self._with_submodules(value), known)
                 )
                 if known is None or digest is None or digest != known.digest:
-                    pending.values[name] = value
-                    pending.known[name] = known
-                    pending.digests[name] = digest
+                    pending[name] = _Pending(value, known, digest)
                     todo.append(value)
                     return
             sent = known
@@ -531,8 +533,7 @@ class Exports:
                 yield from self._state_names(obj)
                 if not issubclass(obj, Enum):
                     for attribute, value in list(vars(obj).items()):
-                        is_data = _is_data(attribute, value) and not _is(value, type)
-                        if is_data or self._is_other(f"{name}.{attribute}", value):
+                        if _is_data(attribute, value) or self._is_other(f"{name}.{attribute}", value):
                             yield f"{name}.{attribute}"
         elif _is(obj, (staticmethod, classmethod)):
             todo.append(obj.__func__)
@@ -626,14 +627,14 @@ class Exports:
 
     def _explain_unfit(self, name: str, value: Any, error: Exception) -> str:
         """Return what a task is to fail with that misses a global; empty for what is part of another."""
-        has_own = self._has_part(name) or self._is_bound_by_import(name)
+        has_own = _is_part(name) or self._is_bound_by_import(name)
         if has_own:
             _log.debug(
                 "the main module's %s cannot be pickled (%s): workers keep what their own import makes",
                 name,
                 pickling.summary(error),
             )
-        return "" if self._has_part(name) else _unfit(name, value, error, has_own)
+        return "" if _is_part(name) else _unfit(name, value, error, has_own)
 
     def _digest(self, name: str, value: Any, known: _Sent | None) -> bytes | None:
         """Return what tells whether a value has changed; None where it cannot be pickled."""
@@ -663,8 +664,8 @@ class Exports:
         order, circles = _inner_first(values)
         fit: dict[str, Any] = {}
         for name in order:
-            value = values[name]
-            references.is_part = self._has_part(name)
+            value = self._with_submodules(values[name])
+            references.is_part = _is_part(name)
             try:
                 if type(value) not in (*_FIXED, *_CONTAINERS):
                     # Alone first: what cannot be pickled costs those before it another round.
@@ -682,9 +683,9 @@ class Exports:
             found: list[Value] = []
             pickles: list[Any] = []
             for name, value in fit.items():
-                references.is_part = self._has_part(name)
+                references.is_part = _is_part(name)
                 try:
-                    pickled, before, is_known = writer.add(self._with_submodules(value))
+                    pickled, before, is_known = writer.add(value)
                 except pickling.NotShared as error:
                     raise _not_shared(name, error) from None
                 except Exception as error:
@@ -695,7 +696,7 @@ class Exports:
                 found.append(Value(name, rebinds, pickled.nbytes, before))
                 pickles.append(pickled)
             else:
-                parts = frozenset(name for name in fit if self._has_part(name) or not self._may_rebind(name))
+                parts = frozenset(name for name in fit if _is_part(name) or not self._may_rebind(name))
                 return _Group(Header(known, tuple(found), parts), pickles, uses, texts)
             # Once more without it: the writer has numbers for what it has not written.
             del fit[name]
@@ -742,15 +743,11 @@ class Exports:
             trial.twins = {}
             trial.close()
 
-    def _has_part(self, name: str) -> bool:
-        """Return whether a value belongs to a function or class that workers have by their import."""
-        return "." in name or name.endswith((")", "]"))
-
     def _may_rebind(self, name: str) -> bool:
         script = self.spec.script
         return script is None or name.endswith("()") or name in script.rebound
 
-    def _put(self, group: _Group, pending: _Pending, found: dict[str, Entry]) -> None:
+    def _put(self, group: _Group, pending: dict[str, _Pending], found: dict[str, Entry]) -> None:
         """Put a group of values into the store, and into what was found.
 
         Raises:
@@ -762,14 +759,14 @@ class Exports:
         times = {
             name: 1 if known is None else known.times + 1
             for name in (*names, *group.texts)
-            for known in (pending.known.get(name),)
+            for known in (pending[name].known,)
         }
         often = any(times[name] > MOST_RECORDS for name in names)
         inline = b"".join(parts) if often else None
         uses = tuple(map(_weakly, group.uses))
         with self._lock:
             for name in times:
-                if self._sent.get(name) is not pending.known.get(name):
+                if self._sent.get(name) is not pending[name].known:
                     raise _Changed
             offset = self._append(*parts) if names and not often else -1
             version = next(self._versions)
@@ -778,32 +775,32 @@ class Exports:
             }
             entries |= dict.fromkeys(names, Entry(names, offset, version, inline, False, ""))
             for name, entry in entries.items():
-                value = pending.values[name]
-                self._sent[name] = _Sent(entry, value, uses, times[name], pending.digests.get(name))
+                value, _, digest = pending[name]
+                self._sent[name] = _Sent(entry, value, uses, times[name], digest)
                 if entry.offset >= 0 or entry.inline is not None or entry.text:
                     found[name] = entry
 
-    def _contained_in(self, values: dict[str, Any]) -> list[str]:
+    def _contained_in(self, pending: dict[str, _Pending]) -> set[str]:
         """Return further globals that are parts of these values, so that they stay the same objects."""
         by_id: dict[int, list[str]] = {}
         for name, value in list(self._namespace.items()):
             if not _is(value, (*_FIXED, *_OPAQUE, logging.Logger)) and not is_special(name):
                 by_id.setdefault(id(value), []).append(name)
         found = {
-            name: None
-            for value in values.values()
-            for names in (by_id.get(id(value), []), *_inside(value, by_id)[0])
+            name
+            for one in pending.values()
+            for names in (by_id.get(id(one.value), []), *_inside(one.value, by_id)[0])
             for name in names
         }
-        return [name for name in found if name not in values]
+        return found - pending.keys()
 
-    def _known_of(self, pending: _Pending, found: dict[str, Entry]) -> tuple[str, ...]:
+    def _known_of(self, pending: dict[str, _Pending], found: dict[str, Entry]) -> tuple[str, ...]:
         """Return globals that the workers have, and that those to be sent may refer to."""
         by_id = {
             id(value): name
             for name, entry in found.items()
             if not entry.is_object and not entry.text and not name.endswith((")", "]"))
-            if name not in pending.values
+            if name not in pending
             for value in (self._value_of(name),)
             # The program may have bound another object to the name since.
             if type(value) not in _FIXED and (sent := self._sent.get(name)) is not None and sent.is_of(value)
@@ -836,13 +833,11 @@ class Exports:
         strict.stands_in = False
         for name, value in list(self._namespace.items()):
             if _is_shared(value) and name not in self._sent:
-                pending = _Pending()
-                pending.values[name] = value
                 # A task that uses one that cannot be sent fails with the reason, or its lock gets a twin.
                 with contextlib.suppress(Exception):
-                    group = self._pickle_together(pending.values, (), strict)
+                    group = self._pickle_together({name: value}, (), strict)
                     if group.pickles:
-                        self._put(group, pending, {})
+                        self._put(group, {name: _Pending(value, None, None)}, {})
 
     def _append(self, *parts: Any) -> int:
         # The executor has ended, and refuses the task that this is for.
@@ -943,10 +938,15 @@ def _contents_of(function: FunctionType) -> Iterator[Any]:
 
 def _is_data(name: str, value: Any) -> bool:
     """Return whether a class attribute is a value that a program may change."""
-    if name.startswith("__") or name == "_abc_impl" or _is(value, ModuleType):
+    if name.startswith("__") or name == "_abc_impl" or _is(value, (type, ModuleType)):
         return False
     # A descriptor of the script's own is an object as others are.
     return not hasattr(type(value), "__get__") or type(value).__module__ in NAMES
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a value belongs to a function or class that workers have by their import."""
+    return "." in name or name.endswith((")", "]"))
 
 
 def _is(value: Any, kinds: Any) -> bool:

@@ -73,8 +73,6 @@ _numbers = count(1)
 # Formats of buffers without references.
 _NUMBERS = frozenset("bBhHiIlLqQfd?")
 HEADER_SIZE = struct.Struct("<Q")
-# A class that a class statement has made, and no C code.
-_HEAP_TYPE = 1 << 9
 
 
 class Entry(NamedTuple):
@@ -570,19 +568,12 @@ def _function(name: str) -> Any:
         return _MISSING
 
 
-def _find(name: str) -> Any:
-    try:
-        return named(name)
-    except AttributeError:
-        return _MISSING
-
-
 def _holder_of(name: str) -> tuple[Any, str]:
     """Return the class or the dictionary that has a name, which is an empty one if it has gone."""
     top, dot, attribute = name.rpartition(".")
     if not dot:
         return home(), name
-    found = _find(top)
+    found = _function(top)
     return (found if isinstance(found, type) else {}), attribute
 
 
@@ -636,7 +627,7 @@ def _is_plain(cls: type) -> bool:
     if any(getattr(cls, way, None) is not getattr(object, way, None) for way in ways):
         return False
     return not hasattr(cls, "__del__") and all(
-        base is object or (base.__flags__ & _HEAP_TYPE and "__slots__" not in vars(base))
+        base is object or (base.__flags__ & pickling.HEAP_TYPE and "__slots__" not in vars(base))
         for base in cls.__mro__
     )
 

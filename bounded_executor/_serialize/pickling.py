@@ -42,6 +42,7 @@ from .outcomes import ATOMS
 from .payload import Parts, Picker, Pickled, Unpickled, load
 
 __all__ = [
+    "HEAP_TYPE",
     "LAZY",
     "GlobalPickler",
     "NotShared",
@@ -99,7 +100,7 @@ _searched: tuple[list[Any], list[Any]] = ([], [])
 # Names of modules that cloudpickle has been told to send by value.
 _by_value: set[str] = set()
 # A class that a class statement has made, and no C code.
-_HEAP_TYPE = 1 << 9
+HEAP_TYPE = 1 << 9
 
 
 class _ByValue(Exception):
@@ -160,7 +161,7 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]
                 reduced = self._references.reduce(obj)
                 if reduced is not None:
                     return reduced
-            # cloudpickle takes what is in `sys.modules` for importable, unless it is told otherwise by this.
+            # cloudpickle takes all of `sys.modules` for importable, but for what this call registers.
             can_import(obj.__module__)
         elif isinstance(obj, ModuleType):
             can_import(obj.__name__)
@@ -198,7 +199,7 @@ def _make_cached_property(function: Callable[..., Any], name: str | None) -> cac
 
 
 def _is_made_by_python(obj: Any) -> bool:
-    return bool(obj.__flags__ & _HEAP_TYPE) if isinstance(obj, type) else obj.__module__ is not None
+    return bool(obj.__flags__ & HEAP_TYPE) if isinstance(obj, type) else obj.__module__ is not None
 
 
 def can_import(name: str | None) -> bool:
@@ -397,7 +398,7 @@ def _refuses_attributes(cls: type) -> bool:
     """Return whether a class decides itself what becomes of attributes, and not how it is pickled."""
     own: set[str] = set()
     for base in cls.__mro__[: cls.__mro__.index(BaseException)]:
-        if base.__flags__ & _HEAP_TYPE:
+        if base.__flags__ & HEAP_TYPE:
             own.update(vars(base))
     return "__setattr__" in own and own.isdisjoint({"__reduce__", "__reduce_ex__", "__setstate__"})
 

@@ -47,11 +47,6 @@ class _Switch:
         return self.file.peek(size)
 
 
-class _Nowhere:
-    def write(self, _: Any) -> None:
-        return
-
-
 class Writer:
     """Pickles values one after the other; a value that cannot be pickled makes it unusable.
 
@@ -174,8 +169,6 @@ class Reader:
         except Exception:
             # It may be that the value cannot be pickled. It is another one then.
             pass
-        finally:
-            self._to.file = _Nowhere()
         self._objects = self._take()[:before]
         return False
 
@@ -199,13 +192,10 @@ class Reader:
 
     def _take(self) -> list[Any]:
         """Return what has numbers, by number, from where it is."""
-        if self._objects is not None:
-            objects = self._objects
-        elif self._pickler is not None:
-            numbered = dict(self._pickler.memo.values())
-            objects = [numbered[number] for number in range(len(numbered))]
-        else:
-            numbered = self._unpickler.memo.copy()
+        objects = self._objects
+        if objects is None:
+            pickler = self._pickler
+            numbered = self._unpickler.memo.copy() if pickler is None else dict(pickler.memo.values())
             objects = [numbered[number] for number in range(len(numbered))]
         self._objects = self._pickler = self._unpickler = None
         return objects

@@ -32,7 +32,7 @@ HOMES = {
     "asyncio": {"_aio"},
     "distributed": {"_adapters.dask"},
     "prometheus_client": {"metrics"},
-    "loky": {"_pool.forkserver", "_pool.launch", "_adapters.loky_engine", "_process_pool"},
+    "loky": {"_pool.forkserver", "_adapters.loky_engine", "_process_pool"},
 }
 
 
