@@ -238,7 +238,7 @@ class LokyEngine:
         self.started = 0
         self.replaced = 0
         self.stillborn = 0
-        # Messages in a row that came to a process at its end: one that they end themselves is told as theirs.
+        # Messages in a row that reached a process at its end. One that ends processes itself gets the blame.
         self.not_begun = 0
         self._settings = settings
         self._stored = stored

@@ -43,7 +43,7 @@ class Setup(NamedTuple):
         start_method: of multiprocessing; None: not decided yet.
         preload: names of modules that are imported first.
         first: names of modules that the first task needs, whose import is not to count as its time.
-        initializer: what ``_pickling.dump_apart`` made of ``(initializer, initargs)``, or None.
+        initializer: what ``pickling.dump_apart`` made of ``(initializer, initargs)``, or None.
         log_levels: levels of loggers by name, where records of tasks are to reach the parent; else None.
         main: how the process gets the main module.
         sender: number by which the parent knows the executor.
@@ -121,7 +121,7 @@ class Prepared(NamedTuple):
     Attributes:
         pid: of this process.
         failed: the step that failed, ``"preload"``, ``"main"`` or ``"initializer"``; empty: none.
-        error: what ``_pickling.dump_error`` made of its exception.
+        error: what ``pickling.dump_error`` made of its exception.
         summary: the exception in one line.
     """
 
@@ -155,7 +155,7 @@ def receive(link: Any, apart: list[Any]) -> None:
 
     Args:
         link: a connection to the parent, at its end when the parent has ended.
-        apart: see ``_pickling.load_apart``.
+        apart: see ``pickling.load_apart``.
     """
     global _link
     _link = link

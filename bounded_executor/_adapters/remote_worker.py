@@ -24,8 +24,8 @@ class Kind:
     """What the body of an entry is."""
 
     RESULT = 0  # pickle of the result
-    PARTS = 1  # the same in parts, see _parts
-    ERROR = 2  # what _pickling.dump_error returns
+    PARTS = 1  # the same in parts, see _serialize.payload
+    ERROR = 2  # what pickling.dump_error returns
     TOGETHER = 3  # one pickle of the results of several items
 
 
@@ -71,7 +71,7 @@ class TaskFailed(Exception):
     """A task's own error, for an engine that is to see that it failed.
 
     Args:
-        body: what ``_pickling.dump_error`` returned.
+        body: what ``pickling.dump_error`` returned.
         summary: one line, for the engine's own log.
     """
 
@@ -101,7 +101,7 @@ def run(
         batch_seconds: after so many no further item is begun.
         stays: a large result may stay here.
         raises: a single item's error is raised, as ``TaskFailed``.
-        explain: called with each error, to which it may add what is known of it here.
+        explain: called with each error; it may add a reason to the error's text.
     """
     dumped, _, items = load(Parts.of_body(message) if in_parts else message)
     del message

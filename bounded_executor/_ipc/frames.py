@@ -45,14 +45,14 @@ class Kind:
 
     # parent -> child
     RUN = 1  # ident: work, index: its number among all that this child was given; body: see Work.message
-    RUN_PARTS = 2  # the same; body: the message in parts, see _parts
+    RUN_PARTS = 2  # the same; body: the message in parts, see _serialize.payload
     # child -> parent
     READY = 10  # ident: pid, index: bytes resident; the initializer is through
     RESULT = 11  # ident: work, index: item; body: pickle of the result
     RESULT_PARTS = 22  # the same; body: the pickle in parts
-    ERROR = 12  # ident: work, index: item; body: pickle of what _pickling.dump_error returns
+    ERROR = 12  # ident: work, index: item; body: pickle of what _serialize.pickling.dump_error returns
     TOGETHER = 19  # ident: work, index: first item, count: items; body: one pickle of all results
-    EACH = 21  # the same; body: the results one by one, see _outbox
+    EACH = 21  # the same; body: the results one by one, see _worker.result_buffer
     STOPPED = 24  # ident: work, index: item; this one and all after it are not run
     INIT_ERROR = 13  # body as with ERROR
     PRELOAD_ERROR = 29  # the same; also from a supervisor
@@ -63,7 +63,7 @@ class Kind:
     BEGUN = 18  # from a child that is watched, once: it has begun a task
     LOG = 20  # body: pickle of a log record's attributes
     # parent -> supervisor
-    CONFIG = 25  # body: pickle of _process.Config; descriptors that it refers to come along
+    CONFIG = 25  # body: pickle of _worker.bootstrap.Config; descriptors that it refers to come along
     FORK = 26  # ident: child; body: pickle of Order; its end of its socket and its report come along
     KILL = 27  # ident: child, index: signal
     IMPORT = 28  # body as with MODULES

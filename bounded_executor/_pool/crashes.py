@@ -2,7 +2,7 @@
 
 A task that ended with its process fails, or is run once more where ``task_retries`` says so. Tasks
 that were only on their way to the process never notice. Processes that end before any of them has
-run a task are a storm, which must not go on for ever. Used by the thread of ``_pool.backend``.
+run a task are a storm, which must end. Used by the thread of ``_pool.backend``.
 """
 
 from __future__ import annotations

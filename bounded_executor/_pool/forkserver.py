@@ -416,7 +416,7 @@ def _loky_context(context: str | BaseContext | None) -> Any:
 
 
 def _forget() -> None:
-    """In a forked copy of this process there are no keepers of ours, and no threads that hold a lock."""
+    """In a forked copy of this process there are no keepers of its own, and no threads that hold a lock."""
     global _lock, _exit_registered
     _lock = Lock()
     _renew_locks()

@@ -22,7 +22,7 @@ SHOWN = 5
 
 
 class Process(Protocol):
-    """A task process, as far as it is looked at here; see ``_roster.Child``."""
+    """A task process, as far as it is looked at here; see ``_pool.workers.Child``."""
 
     pid: int | None
     work: Work | None
@@ -30,7 +30,7 @@ class Process(Protocol):
 
 
 class Processes(Protocol):
-    """All task processes of an executor; see ``_roster.Roster``."""
+    """All task processes of an executor; see ``_pool.workers.Roster``."""
 
     def __len__(self) -> int: ...
 

@@ -61,7 +61,7 @@ class Start:
 
 
 def run_frozen() -> None:
-    """In a frozen program that was started as a process of ours: be that, and end.
+    """In a frozen program that was started as a process of this package: be that process, and end.
 
     Up to Python 3.13 ``multiprocessing.freeze_support()`` does nothing but on Windows.
     """

@@ -87,7 +87,7 @@ def serve(forked: bool) -> None:
         except (EOFError, OSError):
             # The parent is gone without a word, and loky's own queue will never say so.
             if not bootstrap.DIES_WITH_PARENT:
-                # Each supervisor notices too, and kills its children. Nobody else would.
+                # Each supervisor notices too, and kills its children. No other process does.
                 _await_ends(family, supervisors, statuses)
             _kill(supervisors)
             os._exit(1)
@@ -108,7 +108,7 @@ def serve(forked: bool) -> None:
                 try:
                     supervisors.add(family.start(supervisor.main, sock, forked, os.getpid()))
                 except OSError as error:
-                    # No memory or no process to be had just now.
+                    # There is no memory, or no further process, for the moment.
                     with contextlib.suppress(OSError):
                         write_frame(sock, Kind.NO_SUPERVISOR, body=str(error).encode())
 

@@ -232,7 +232,7 @@ class _Supervisor:
             try:
                 pid = self._family.start(loop.main, sock, plan, task=True)
             except OSError as error:
-                # No memory or no process to be had just now.
+                # There is no memory, or no further process, for the moment.
                 self._tell(Kind.NOT_STARTED, ident, body=str(error).encode())
             else:
                 self._children[pid] = ident
